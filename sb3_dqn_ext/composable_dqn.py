@@ -1,0 +1,541 @@
+"""ComposableDQN: SB3's DQN whose extensions are switched on one by one."""
+
+import io
+import os
+import pathlib
+import zipfile
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import polyak_update
+
+from sb3_dqn_ext.exploration import explore, exponential_epsilon
+from sb3_dqn_ext.learning import LearnStep, TDOutput
+from sb3_dqn_ext.policies import CnnPolicy, DataEfficientCnnPolicy, DQNExtPolicy, MlpPolicy, MultiInputPolicy, QNetwork
+from sb3_dqn_ext.replay import Batch, FrameReplayBuffer, batch_from_samples, find_frame_stack
+from sb3_dqn_ext.runtime import prepare_process
+
+SelfComposableDQN = TypeVar("SelfComposableDQN", bound="ComposableDQN")
+
+
+class ComposableDQN(DQN):
+    """
+    DQN with every extension off; each is switched on by its own argument, in any combination.
+
+    With all of them off its updates equal those of SB3's ``DQN``. All of SB3's arguments keep name, position and default; ours
+    are keyword-only.
+
+    :param policy: ``MlpPolicy``, ``CnnPolicy``, ``DataEfficientCnnPolicy`` (small, made for CPUs), ``MultiInputPolicy``, or a
+        subclass of ``DQNExtPolicy``; ``policy_kwargs=dict(dueling=True)`` gives dueling streams
+    :param env: The environment to learn from (if registered in Gym, can be str)
+    :param learning_rate: The learning rate, it can be a function of the current progress remaining (from 1 to 0)
+    :param buffer_size: size of the replay buffer, in transitions over all environments
+    :param learning_starts: how many environment steps to collect with random actions before learning starts
+    :param batch_size: Minibatch size for each gradient update
+    :param tau: the soft update coefficient ("Polyak update", between 0 and 1), 1 for a hard update
+    :param gamma: the discount factor of one environment step
+    :param train_freq: Update the model every ``train_freq`` steps of the (vectorized) environment, or a tuple of frequency and
+        unit like ``(5, "step")`` or ``(2, "episode")``
+    :param gradient_steps: How many updates to do after each rollout; ``-1`` means as many as environment steps were done
+    :param replay_buffer_class: Replay buffer class to use (for instance ``HerReplayBuffer``). If ``None``, it is
+        ``FrameReplayBuffer``, or SB3's ``DictReplayBuffer`` for Dict observations.
+    :param replay_buffer_kwargs: Keyword arguments for the replay buffer: ``FrameReplayBuffer`` takes ``reserved_size``,
+        ``frame_stack`` and ``handle_timeout_termination``
+    :param optimize_memory_usage: As in SB3 for SB3's buffers; ``FrameReplayBuffer`` always stores each frame once
+    :param n_steps: Length of the n-step return. Works with every flag below, but not with Dict observations.
+    :param target_update_interval: update the target network every ``target_update_interval`` environment steps
+    :param exploration_fraction: fraction of the training over which epsilon is reduced linearly
+    :param exploration_initial_eps: initial value of random action probability
+    :param exploration_final_eps: final value of random action probability
+    :param max_grad_norm: The maximum value for the gradient clipping
+    :param stats_window_size: Number of episodes that logged means are taken over
+    :param tensorboard_log: the log location for tensorboard (if None, no logging)
+    :param policy_kwargs: additional arguments to be passed to the policy on creation
+    :param verbose: 0 for no output, 1 for info messages (such as device or wrappers used), 2 for debug messages
+    :param seed: Seed for the pseudo random generators
+    :param device: Device (cpu, cuda, ...) on which the code should be run; "auto" takes the GPU if possible
+    :param _init_setup_model: Whether or not to build the network at the creation of the instance
+    :param double_q: select the next action with the online network (van Hasselt et al. 2016, arXiv 1509.06461)
+    :param prioritized_replay: sample in proportion to the TD error (Schaul et al. 2016, arXiv 1511.05952)
+    :param prioritized_replay_alpha: priority exponent, 0 (uniform) to 1
+    :param prioritized_replay_beta0: importance-sampling exponent at the beginning; it grows linearly to 1
+    :param prioritized_replay_beta_iters: environment steps until it is 1; if None, the whole training
+    :param prioritized_replay_eps: added to the absolute TD error, so that nothing is never replayed
+    :param exploration_decay: if given, epsilon is final + (initial - final) * exp(-step / exploration_decay), step in environment
+        steps, and ``exploration_fraction`` has no effect
+    :param mixed_precision: ``"bf16"`` runs the networks in bfloat16 while learning (faster, rounds more); None does not
+    :raises ValueError: when an argument is out of range, or a combination is impossible
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "DataEfficientCnnPolicy": DataEfficientCnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+    log_name: ClassVar[str] = "DQN"
+    policy: DQNExtPolicy
+    q_net: QNetwork
+    q_net_target: QNetwork
+
+    def __init__(
+        self,
+        policy: str | type[DQNExtPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 1e-4,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 100,
+        batch_size: int = 32,
+        tau: float = 1.0,
+        gamma: float = 0.99,
+        train_freq: int | tuple[int, str] = 4,
+        gradient_steps: int = 1,
+        replay_buffer_class: type[ReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        optimize_memory_usage: bool = False,
+        n_steps: int = 1,
+        target_update_interval: int = 10000,
+        exploration_fraction: float = 0.1,
+        exploration_initial_eps: float = 1.0,
+        exploration_final_eps: float = 0.05,
+        max_grad_norm: float = 10,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+        *,
+        double_q: bool = False,
+        prioritized_replay: bool = False,
+        prioritized_replay_alpha: float = 0.6,
+        prioritized_replay_beta0: float = 0.4,
+        prioritized_replay_beta_iters: int | None = None,
+        prioritized_replay_eps: float = 1e-6,
+        exploration_decay: float | None = None,
+        mixed_precision: str | None = None,
+    ) -> None:
+        self.double_q = double_q
+        self.prioritized_replay = prioritized_replay
+        self.prioritized_replay_alpha = prioritized_replay_alpha
+        self.prioritized_replay_beta0 = prioritized_replay_beta0
+        self.prioritized_replay_beta_iters = prioritized_replay_beta_iters
+        self.prioritized_replay_eps = prioritized_replay_eps
+        self.exploration_decay = exploration_decay
+        self.mixed_precision = mixed_precision
+        super().__init__(
+            policy,  # type: ignore[arg-type]
+            env,
+            learning_rate,
+            buffer_size,
+            learning_starts,
+            batch_size,
+            tau,
+            gamma,
+            train_freq,
+            gradient_steps,
+            replay_buffer_class,
+            replay_buffer_kwargs,
+            optimize_memory_usage,
+            n_steps,
+            target_update_interval,
+            exploration_fraction,
+            exploration_initial_eps,
+            exploration_final_eps,
+            max_grad_norm,
+            stats_window_size,
+            tensorboard_log,
+            policy_kwargs,
+            verbose,
+            seed,
+            device,
+            _init_setup_model,
+        )
+
+    # Setting up
+
+    def _setup_model(self) -> None:
+        check_arguments(self)
+        prepare_process()
+        n_steps = self.n_steps
+        if self._has_frame_replay():
+            self.replay_buffer_class = FrameReplayBuffer if self.replay_buffer_class is None else self.replay_buffer_class
+            self.replay_buffer = self._make_replay_buffer()
+            self.n_steps = 1  # SB3 would warn that its own n-step buffer is not used
+        super()._setup_model()
+        self.n_steps = n_steps
+        self.learn_step = LearnStep(self.policy, self.double_q, self.max_grad_norm, bf16=self.mixed_precision == "bf16")
+        self._figures = th.zeros(3, device=self.device)  # sums of loss, TD error and value since the last dump
+        self._n_figures = 0
+
+    def _has_frame_replay(self) -> bool:
+        """Whether the buffer is ours: by default, but for Dict observations and where the user chose another."""
+        if self.replay_buffer_class is None:
+            return not isinstance(self.observation_space, spaces.Dict)
+        return issubclass(self.replay_buffer_class, FrameReplayBuffer)
+
+    def _make_replay_buffer(self) -> FrameReplayBuffer:
+        assert self.replay_buffer_class is not None
+        arguments = {
+            "n_steps": self.n_steps,
+            "gamma": self.gamma,
+            "alpha": self.prioritized_replay_alpha if self.prioritized_replay else 0.0,
+            "eps": self.prioritized_replay_eps,
+            "seed": self.seed,
+        }
+        replay_buffer = self.replay_buffer_class(
+            self.buffer_size,
+            self.observation_space,
+            self.action_space,
+            device=self.device,
+            n_envs=self.n_envs,
+            optimize_memory_usage=self.optimize_memory_usage,
+            **(arguments | self.replay_buffer_kwargs),
+        )
+        assert isinstance(replay_buffer, FrameReplayBuffer)
+        self._find_frame_stack(replay_buffer)
+        return replay_buffer
+
+    def _find_frame_stack(self, replay_buffer: FrameReplayBuffer) -> None:
+        """Let the buffer know how the environment stacks frames, unless the user said it of one where no wrapper tells."""
+        if self.env is not None:
+            found = find_frame_stack(self.env)
+            if found.depth > 1 or replay_buffer.frame_stack is None:
+                replay_buffer.set_frame_stack(found)
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """
+        Set the seed of the pseudo-random generators (python, numpy, pytorch, environment, exploration, replay).
+
+        :param seed: if None, exploration draws its seed from NumPy's global generator, and the others stay as they are
+        """
+        super().set_random_seed(seed)
+        # A stream of its own: with the plain seed it would repeat what the replay draws.
+        self._rng = np.random.default_rng(np.random.randint(2**31) if seed is None else [seed, 1])
+        if seed is not None and isinstance(self.replay_buffer, FrameReplayBuffer):
+            self.replay_buffer.seed(seed)
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        if self.batch_size > self.buffer_size:
+            raise ValueError(
+                f"batch_size={self.batch_size} is larger than buffer_size={self.buffer_size}: make buffer_size at least the batch size."
+            )
+        if isinstance(self.replay_buffer, FrameReplayBuffer):
+            self._find_frame_stack(self.replay_buffer)
+            if reset_num_timesteps or self._last_obs is None:
+                self.replay_buffer.end_trajectory()  # the environment is about to be reset
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+
+    def learn(
+        self: SelfComposableDQN,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> SelfComposableDQN:
+        """
+        Learn for some environment steps, as SB3's ``learn``.
+
+        :param total_timesteps: environment steps, over all environments
+        :param callback: callback(s) called at every step of the vectorized environment
+        :param log_interval: episodes between two log dumps
+        :param tb_log_name: name of the run for TensorBoard; by default ``DQN`` as SB3's, a preset's own name otherwise
+        :param reset_num_timesteps: count (and schedule) from zero, and reset the environment
+        :param progress_bar: display a progress bar using tqdm and rich
+        :return: the model
+        """
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name or self.log_name, reset_num_timesteps, progress_bar)
+
+    # Acting
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """
+        Epsilon-greedy actions; each environment draws its own epsilon.
+
+        :param observation: one observation, or one for each environment
+        :param state: not used, returned as it is
+        :param episode_start: not used
+        :param deterministic: whether to leave out the exploration
+        :return: int64 [E] (or a scalar for one observation), and ``state``
+        """
+        if deterministic or self.exploration_rate <= 0:
+            return self.policy.predict(observation, state, episode_start, deterministic)
+        some = next(iter(observation.values())) if isinstance(observation, dict) else observation
+        vectorized = self.policy.is_vectorized_observation(observation)
+        explores = explore(len(some) if vectorized else 1, self.exploration_rate, self._rng)
+        actions = self._random_actions(len(explores))
+        if not explores.all():
+            greedy, state = self.policy.predict(observation, state, episode_start, deterministic)
+            actions = np.where(explores, actions, greedy)
+        return (actions if vectorized else actions[0]), state
+
+    def _random_actions(self, n_envs: int) -> np.ndarray:
+        assert isinstance(self.action_space, spaces.Discrete)
+        return self._rng.integers(self.action_space.n, size=n_envs)
+
+    def _sample_action(self, learning_starts: int, action_noise: Any = None, n_envs: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        if self.num_timesteps < learning_starts:
+            actions = self._random_actions(n_envs)
+            return actions, actions
+        return super()._sample_action(learning_starts, action_noise, n_envs)
+
+    def _store_transition(
+        self,
+        replay_buffer: ReplayBuffer,
+        buffer_action: np.ndarray,
+        new_obs: np.ndarray | dict[str, np.ndarray],
+        reward: np.ndarray,
+        dones: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        _check_finite("reward", reward, self.num_timesteps)
+        for key, values in new_obs.items() if isinstance(new_obs, dict) else [("observation", new_obs)]:
+            _check_finite(key, values, self.num_timesteps)
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+
+    def _on_step(self) -> None:
+        """Update the target network and epsilon. Called after each step of the vectorized environment."""
+        self._n_calls += 1
+        if self._n_calls % max(self.target_update_interval // self.n_envs, 1) == 0:
+            polyak_update(self.q_net.parameters(), self.q_net_target.parameters(), self.tau)
+            for buffer, target in zip(self.q_net.buffers(), self.q_net_target.buffers(), strict=True):
+                target.copy_(buffer)
+        self.exploration_rate = self._epsilon()
+        self.logger.record("rollout/exploration_rate", self.exploration_rate)
+
+    def _epsilon(self) -> float:
+        if self.exploration_decay is None:
+            return self.exploration_schedule(self._current_progress_remaining)
+        return exponential_epsilon(
+            self.num_timesteps, self.exploration_initial_eps, self.exploration_final_eps, self.exploration_decay
+        )
+
+    # Learning
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        """
+        Do some updates.
+
+        :param gradient_steps: number of updates
+        :param batch_size: transitions in each
+        """
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        for _ in range(gradient_steps):
+            output = self._update(batch_size)
+            self._figures += th.stack([output.loss, output.td_error.mean(), output.q_mean])
+        self._n_figures += gradient_steps
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _update(self, batch_size: int) -> TDOutput:
+        if isinstance(self.replay_buffer, FrameReplayBuffer):
+            batch, slots = self.replay_buffer.sample_batch(batch_size, env=self._vec_normalize_env, beta=self._beta())
+            output = self.learn_step(batch)
+            if self.replay_buffer.alpha > 0:
+                self.replay_buffer.update_priorities(slots, output.td_error.numpy(force=True))
+            return output
+        return self.learn_step(self._sample_sb3_buffer(batch_size))
+
+    def _sample_sb3_buffer(self, batch_size: int) -> Batch:
+        assert self.replay_buffer is not None
+        return batch_from_samples(self.replay_buffer.sample(batch_size, env=self._vec_normalize_env), self.gamma)
+
+    def _beta(self) -> float:
+        """Importance-sampling exponent, annealed from ``beta0`` to 1 (Schaul et al. 2016, section 3.4)."""
+        done = 1.0 - self._current_progress_remaining
+        if self.prioritized_replay_beta_iters is not None:
+            done = min(1.0, self.num_timesteps / self.prioritized_replay_beta_iters)
+        return self.prioritized_replay_beta0 + done * (1.0 - self.prioritized_replay_beta0)
+
+    def training_figures(self) -> dict[str, float]:
+        """
+        Read what was accumulated since the last log dump; the only place where the learner's device is waited for.
+
+        :return: means over the updates of ``train/loss``, ``train/td_error`` and ``train/q_mean``, empty without an update
+        """
+        if self._n_figures == 0:
+            return {}
+        means = (self._figures / self._n_figures).tolist()
+        return dict(zip(("train/loss", "train/td_error", "train/q_mean"), means, strict=True))
+
+    def dump_logs(self) -> None:
+        """Write log data."""
+        for name, value in self.training_figures().items():
+            self.logger.record(name, value)
+        if self._n_figures > 0:
+            if self.prioritized_replay:
+                self.logger.record("train/beta", self._beta())
+            self._figures.zero_()
+            self._n_figures = 0
+        super().dump_logs()
+
+    # Saving
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "learn_step", "_figures", "_n_figures", "_rng"]
+
+    def save(self, path: str | pathlib.Path | io.BufferedIOBase, exclude: Any = None, include: Any = None) -> None:
+        """
+        Save the model in a zip file. A file that exists is replaced when the new one is complete, not before.
+
+        :param path: path to the file (".zip" is added if it has no suffix), or an open file
+        :param exclude: names of attributes to leave out besides the default ones
+        :param include: names of attributes to save all the same
+        """
+        if not isinstance(path, (str, pathlib.Path)):
+            return super().save(path, exclude, include)
+        path = pathlib.Path(path)
+        path = path if path.suffix else path.with_suffix(".zip")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with open(partial, "wb") as file:
+                super().save(file, exclude, include)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls: type[SelfComposableDQN], path: str | pathlib.Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> SelfComposableDQN:
+        """
+        Load a model, as SB3's ``load``.
+
+        :param path: path to the file (".zip" may be left out), or an open file
+        :param args: as SB3's
+        :param kwargs: as SB3's
+        :return: new model instance with loaded parameters
+        :raises ValueError: when the file is not a complete model of this package, or was trained on other spaces
+        """
+        if isinstance(path, (str, pathlib.Path)):
+            path = pathlib.Path(path)
+            path = path if path.exists() else path.with_name(path.name + ".zip")
+            check_model_file(path)
+        return super().load(path, *args, **kwargs)
+
+    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
+        """
+        Load a replay buffer from a pickle file. Only load files that you trust.
+
+        :param path: path to the pickled replay buffer
+        :param truncate_last_traj: as SB3's, for ``HerReplayBuffer``
+        :raises ValueError: when the buffer was filled by another number of environments
+        """
+        super().load_replay_buffer(path, truncate_last_traj)
+        assert self.replay_buffer is not None
+        if self.replay_buffer.n_envs != self.n_envs:
+            raise ValueError(
+                f"The replay buffer in {path} was filled by n_envs={self.replay_buffer.n_envs} environments, the model has "
+                f"n_envs={self.n_envs}: create the model's environment with as many."
+            )
+        if isinstance(self.replay_buffer, FrameReplayBuffer):
+            self.replay_buffer.end_trajectory()
+
+
+def check_model_file(path: pathlib.Path) -> None:
+    """
+    :param path: a model's zip file
+    :raises FileNotFoundError: when there is none
+    :raises ValueError: when it is not a complete zip file of one of this package's models
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"There is no model file {path}.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            data = archive.read("data") if "data" in archive.namelist() else b""
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is not a complete zip file: is it cut short? Load a file that a model's save() wrote.") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: its part {damaged!r} does not match its checksum. Load another copy.")
+    if b'"double_q"' not in data:
+        raise ValueError(
+            f"{path} is not a model of sb3_dqn_ext. To take over the weights of an SB3 DQN, create a ComposableDQN with the same "
+            "policy and call model.set_parameters(DQN.load(path).get_parameters())."
+        )
+
+
+def check_arguments(model: ComposableDQN) -> None:
+    """
+    :param model: with its constructor's arguments as attributes
+    :raises ValueError: when one is out of range, or some don't go together
+    """
+    rules: list[tuple[str, bool, str]] = [
+        ("policy", issubclass(model.policy_class, DQNExtPolicy), "use a policy alias or a subclass of DQNExtPolicy"),
+        ("buffer_size", model.buffer_size >= 1, "use at least 1 transition"),
+        ("batch_size", model.batch_size >= 1, "use at least 1"),
+        ("tau", 0 <= model.tau <= 1, "use 1 for hard updates, less for soft ones"),
+        ("gamma", 0 <= model.gamma <= 1, "use a number from 0 to 1"),
+        ("n_steps", model.n_steps >= 1, "use 1 for one-step targets"),
+        ("exploration_initial_eps", 0 <= model.exploration_initial_eps <= 1, "use a probability"),
+        ("exploration_final_eps", 0 <= model.exploration_final_eps <= 1, "use a probability"),
+        ("prioritized_replay_alpha", 0 <= model.prioritized_replay_alpha <= 1, "use 0 (uniform) to 1 (fully prioritized)"),
+        ("prioritized_replay_beta0", 0 <= model.prioritized_replay_beta0 <= 1, "use a number from 0 to 1"),
+        (
+            "prioritized_replay_beta_iters",
+            model.prioritized_replay_beta_iters is None or model.prioritized_replay_beta_iters > 0,
+            "use a number of environment steps, or None for the whole training",
+        ),
+        ("prioritized_replay_eps", model.prioritized_replay_eps > 0, "use a small positive number"),
+        (
+            "exploration_decay",
+            model.exploration_decay is None or model.exploration_decay > 0,
+            "use a number of environment steps, or None for the linear schedule",
+        ),
+        ("mixed_precision", model.mixed_precision in (None, "bf16"), "use 'bf16' or None"),
+    ]
+    for name, holds, remedy in rules:
+        if not holds:
+            raise ValueError(f"{name}={getattr(model, name, model.policy_class)!r} is not possible: {remedy}.")
+    if not model._has_frame_replay():
+        buffer = "DictReplayBuffer" if model.replay_buffer_class is None else model.replay_buffer_class.__name__
+        if model.prioritized_replay:
+            raise ValueError(
+                f"prioritized_replay=True needs FrameReplayBuffer, because {buffer} holds no priorities"
+                + (" and FrameReplayBuffer no Dict observations" if isinstance(model.observation_space, spaces.Dict) else "")
+                + ": leave prioritized_replay or replay_buffer_class out."
+            )
+        if model.n_steps > 1 and model.replay_buffer_class is None:
+            raise ValueError(f"n_steps={model.n_steps} is not possible with Dict observations: use n_steps=1.")
+
+
+def _check_finite(name: str, values: np.ndarray, step: int) -> None:
+    """
+    :param name: what the values are
+    :param values: [E, ...]
+    :param step: environment steps so far
+    :raises ValueError: when one is NaN or infinite
+    """
+    values = np.asarray(values)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        env = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).argmax())
+        bad = values[env][~np.isfinite(values[env])].flat[0]
+        raise ValueError(
+            f"Environment {env} gave a {name} of {bad} at environment step {step}. Mend the environment, or find the cause with "
+            "stable_baselines3.common.vec_env.VecCheckNan."
+        )

@@ -1,0 +1,5 @@
+"""Learning rules: targets, losses, and the step that applies them."""
+
+from sb3_dqn_ext.learning.learn_step import LearnStep, TDOutput
+
+__all__ = ["LearnStep", "TDOutput"]
