@@ -219,7 +219,8 @@ class ComposableDQN(DQN):
         """
         super().set_random_seed(seed)
         # A stream of its own: with the plain seed it would repeat what the replay draws.
-        self._rng = np.random.default_rng(np.random.randint(2**31) if seed is None else [seed, 1])
+        entropy = np.random.randint(2**31) if seed is None else seed
+        self._rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(1,)))
         if seed is not None and isinstance(self.replay_buffer, FrameReplayBuffer):
             self.replay_buffer.seed(seed)
 
@@ -312,8 +313,12 @@ class ComposableDQN(DQN):
         infos: list[dict[str, Any]],
     ) -> None:
         _check_finite("reward", reward, self.num_timesteps)
-        for key, values in new_obs.items() if isinstance(new_obs, dict) else [("observation", new_obs)]:
-            _check_finite(key, values, self.num_timesteps)
+        for values in new_obs.values() if isinstance(new_obs, dict) else [new_obs]:
+            _check_finite("observation", values, self.num_timesteps)
+        for env in np.flatnonzero(dones):
+            last = infos[env].get("terminal_observation")
+            for values in last.values() if isinstance(last, dict) else [] if last is None else [last]:
+                _check_finite("terminal observation", np.asarray(values)[None], self.num_timesteps, int(env))
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
     def _on_step(self) -> None:
@@ -468,9 +473,10 @@ def check_model_file(path: pathlib.Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-            data = archive.read("data") if "data" in archive.namelist() else b""
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is not a complete zip file: is it cut short? Load a file that a model's save() wrote.") from error
+            data = archive.read("data")
+    # A file cut short can pass for the zip file inside it, which holds no "data": a KeyError.
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{path} is not a complete model file: is it cut short? Load one that a model's save() wrote.") from error
     if damaged is not None:
         raise ValueError(f"{path} is damaged: its part {damaged!r} does not match its checksum. Load another copy.")
     if b'"double_q"' not in data:
@@ -524,11 +530,12 @@ def check_arguments(model: ComposableDQN) -> None:
             raise ValueError(f"n_steps={model.n_steps} is not possible with Dict observations: use n_steps=1.")
 
 
-def _check_finite(name: str, values: np.ndarray, step: int) -> None:
+def _check_finite(name: str, values: np.ndarray, step: int, first_env: int = 0) -> None:
     """
     :param name: what the values are
     :param values: [E, ...]
     :param step: environment steps so far
+    :param first_env: the environment that the first of them belongs to
     :raises ValueError: when one is NaN or infinite
     """
     values = np.asarray(values)
@@ -536,6 +543,6 @@ def _check_finite(name: str, values: np.ndarray, step: int) -> None:
         env = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).argmax())
         bad = values[env][~np.isfinite(values[env])].flat[0]
         raise ValueError(
-            f"Environment {env} gave a {name} of {bad} at environment step {step}. Mend the environment, or find the cause with "
+            f"Environment {first_env + env} gave a {name} of {bad} at environment step {step}. Mend the environment, or find the cause with "
             "stable_baselines3.common.vec_env.VecCheckNan."
         )

@@ -47,12 +47,12 @@ def test_update_follows_the_gradient_of_the_definition(double_q: bool, dueling: 
             target = batch.rewards[i] + batch.discounts[i] * next_target[chosen]
         value = model.q_net(batch.observations[i : i + 1])[0, batch.actions[i]]
         per_sample.append(batch.weights[i] * F.huber_loss(value, target))
-        errors.append(abs(float(target - value)))
+        errors.append(abs(float(target - value.detach())))
     loss = th.stack(per_sample).mean()
     gradients = dict(zip(before, th.autograd.grad(loss, list(model.q_net.parameters())), strict=True))
 
     output = model.learn_step(batch)
-    assert float(output.loss) == pytest.approx(float(loss), rel=1e-5)
+    assert float(output.loss) == pytest.approx(float(loss.detach()), rel=1e-5)
     np.testing.assert_allclose(output.td_error, errors, rtol=1e-4, atol=1e-6)
     for name, value in model.q_net.named_parameters():
         th.testing.assert_close(value, before[name] - gradients[name], rtol=1e-4, atol=1e-6)
