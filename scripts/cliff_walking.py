@@ -12,7 +12,6 @@ You will see
 - episodes become short: learning_curve.png shows their lengths with the mean of the last 100.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,4 +107,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

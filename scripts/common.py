@@ -12,7 +12,7 @@ import gymnasium as gym
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_dqn_ext.evaluation.scores import evaluate_games
+from sb3_dqn_ext.evaluation.scores import GameScores, evaluate_games
 from sb3_dqn_ext.report.curves import require_plots
 from sb3_dqn_ext.report.run_folder import prepare_run_folder
 from sb3_dqn_ext.report.summary import RunSummary
@@ -77,39 +77,45 @@ def compare_with_random(
     n_games: int,
     film: int = 1_000,
     fps: int | None = None,
-    epsilon: float | None = None,
 ) -> RunSummary:
     """
-    Both agents play the same fresh games, and are filmed; ``summary.json`` and ``summary.md`` keep the result.
+    The trained and the random agent play the same fresh games and are filmed; ``summary.json`` and ``summary.md`` keep it.
 
-    :param model: the trained agent
+    Where ``EvalCallback`` kept a best model in the folder, that is the agent which counts; the last one is shown beside it.
+
+    :param model: the agent as it is after training
     :param make_env: the environment, with pictures and without clipped rewards
     :param options: of ``start_run``
     :param seconds: how long the training took
     :param n_games: games that each agent plays
     :param film: environment steps that a film lasts at most
     :param fps: environment steps that a film shows per second; by default what the environment states
-    :param epsilon: probability of a random action of the trained agent, see ``evaluate_games``
     :return: the scores
     """
-    folder, seed = options.folder, options.seed + EVALUATION_SEED
-    print(f"\nBoth agents play {n_games} games and are filmed ...", flush=True)
-    scores = []
-    for agent, name in ((model, "trained"), (None, "random")):
+    folder, seed, algorithm = options.folder, options.seed + EVALUATION_SEED, type(model).__name__
+    agents = {"trained agent": model, "random agent": None}
+    if (folder / "best_model.zip").exists():
+        best = type(model).load(folder / "best_model.zip")
+        agents = {f"best, of step {best.num_timesteps:,}": best, "last": model, "random agent": None}
+    trained = next(agent for agent in agents.values() if agent is not None)
+
+    print(f"\n{f'{n_games} fresh games each':24}{'mean score':>11}{'std':>8}{'lowest':>8}{'highest':>9}{'mean length':>13}")
+    scores: list[GameScores] = []
+    for name, agent in agents.items():
         with closing(make_env()) as env:
-            scores.append(evaluate_games(agent, env, n_games, seed, epsilon=epsilon))  # by SB3's evaluate_policy
-        label = f"{name} {type(model).__name__}" if agent else "random agent"
-        record_video(agent, make_env, folder / f"{name}.mp4", name=label, max_steps=film, fps=fps, seed=seed, epsilon=epsilon)
+            games = evaluate_games(agent, env, n_games, seed)  # by SB3's evaluate_policy
+        lowest, highest, length = min(games.scores), max(games.scores), sum(games.lengths) / n_games
+        print(f"{name:24}{games.mean:11,.1f}{games.std:8,.1f}{lowest:8,.0f}{highest:9,.0f}{length:13,.1f}", flush=True)
+        scores.append(games)
+    label = f"{algorithm} after {trained.num_timesteps:,} steps"
+    for agent, name, file in ((trained, label, "trained.mp4"), (None, "random agent", "random.mp4")):
+        record_video(agent, make_env, folder / file, name=name, max_steps=film, fps=fps, seed=seed)
+
     steps = model.num_timesteps
-    done = "steps done" if steps >= options.steps else "a callback"
+    stopped_by = "steps done" if steps >= options.steps else "Ctrl-C or a callback"
     summary = RunSummary(
-        options.name, type(model).__name__, options.seed, options.command, steps, seconds, done, scores[0], scores[1]
+        options.name, algorithm, options.seed, options.command, steps, seconds, stopped_by, scores[0], scores[-1]
     )
     summary.write(folder)
-    print(f"{'':9}{'mean score':>12}{'std':>8}{'worst':>8}{'best':>8}{'mean length':>13}")
-    for name, games in zip(("trained", "random"), scores, strict=True):
-        length = sum(games.lengths) / n_games
-        worst, best = min(games.scores), max(games.scores)
-        print(f"{name:9}{games.mean:12,.1f}{games.std:8,.1f}{worst:8,.0f}{best:8,.0f}{length:13,.1f}")
-    print(f"{steps:,} steps in {seconds:,.0f} s. Films, plot, model and summary are in {folder}", flush=True)
+    print(f"\nLearned for {steps:,} steps in {seconds:,.0f} s. Plot, films, models and summary are in {folder}", flush=True)
     return summary

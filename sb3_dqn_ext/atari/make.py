@@ -31,7 +31,7 @@ def make_atari_vec_env(
     :param frame_skip: frames per environment step; the action is held and the last two frames are max-pooled
     :param repeat_action_probability: probability that a frame repeats the previous action, in [0, 1) (Machado et al.,
         2018); None for the id's own: 0.25 for ``ALE/*-v5``, else 0
-    :param noop_max: a game starts with 0 to ``noop_max - 1`` frames of no-ops
+    :param noop_max: a game starts with 0 to ``noop_max - 1`` frames of no-ops (FIRE being the first where there is one)
     :param episodic_life: a lost life ends the learner's episode, while the game goes on
     :param clip_reward: the learner gets the reward's sign; ``info["episode"]["r"]`` stays unclipped
     :param frame_stack: frames per observation, one per environment step

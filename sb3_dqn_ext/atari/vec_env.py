@@ -38,14 +38,13 @@ _PER_GAME_ATTRS = ("game_scores", "game_steps", "lives")
 class AtariVecEnv(VecEnv):
     """
     Atari games for Stable-Baselines3, played by ale-py's native threads: frame skip, max-pooling, grey scale, resizing
-    and frame stacking happen there. Build it with
-    :func:`~sb3_dqn_ext.atari.make.make_atari_vec_env`.
+    and frame stacking happen there. Build it with :func:`~sb3_dqn_ext.atari.make.make_atari_vec_env`.
 
     It takes the place of SB3's ``make_atari_env`` + ``VecFrameStack`` and means the same, with these differences:
 
     - Frames are resized from the palette's grey instead of a converted colour picture: up to 0.3% of pixels differ.
-    - A game starts with 0 to ``noop_max - 1`` no-ops and one FIRE where the game has it. SB3 draws 1 to ``noop_max``
-      no-ops and presses FIRE and then action 2.
+    - A game starts with one frame of FIRE, where the game has it, and then no-ops: together 0 to ``noop_max - 1`` frames
+      (29 by default), but the FIRE always. SB3 draws 1 to ``noop_max`` no-ops and then steps with FIRE and action 2.
     - After a lost life the next episode starts in the very frame that ended the last one. SB3 takes a no-op step first
       and presses FIRE and action 2; here the agent itself must learn to serve (in Breakout, say).
     - With ``repeat_action_probability`` the emulator repeats actions per frame, as in ``ALE/*-v5``; SB3's wrapper does it
