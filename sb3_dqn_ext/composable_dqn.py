@@ -72,6 +72,7 @@ class ComposableDQN(DQN):
         steps, and ``exploration_fraction`` has no effect
     :param mixed_precision: ``"bf16"`` runs the networks in bfloat16 while learning (faster, rounds more); None does not
     :raises ValueError: when an argument is out of range, or a combination is impossible
+    :raises AssertionError: when the actions are not ``Discrete`` (SB3's exception)
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -131,34 +132,40 @@ class ComposableDQN(DQN):
         self.prioritized_replay_eps = prioritized_replay_eps
         self.exploration_decay = exploration_decay
         self.mixed_precision = mixed_precision
-        super().__init__(
-            policy,  # type: ignore[arg-type]
-            env,
-            learning_rate,
-            buffer_size,
-            learning_starts,
-            batch_size,
-            tau,
-            gamma,
-            train_freq,
-            gradient_steps,
-            replay_buffer_class,
-            replay_buffer_kwargs,
-            optimize_memory_usage,
-            n_steps,
-            target_update_interval,
-            exploration_fraction,
-            exploration_initial_eps,
-            exploration_final_eps,
-            max_grad_norm,
-            stats_window_size,
-            tensorboard_log,
-            policy_kwargs,
-            verbose,
-            seed,
-            device,
-            _init_setup_model,
-        )
+        try:
+            super().__init__(
+                policy,  # type: ignore[arg-type]
+                env,
+                learning_rate,
+                buffer_size,
+                learning_starts,
+                batch_size,
+                tau,
+                gamma,
+                train_freq,
+                gradient_steps,
+                replay_buffer_class,
+                replay_buffer_kwargs,
+                optimize_memory_usage,
+                n_steps,
+                target_update_interval,
+                exploration_fraction,
+                exploration_initial_eps,
+                exploration_final_eps,
+                max_grad_norm,
+                stats_window_size,
+                tensorboard_log,
+                policy_kwargs,
+                verbose,
+                seed,
+                device,
+                _init_setup_model,
+            )
+        except AssertionError as error:
+            if "action spaces" not in str(error):
+                raise
+            # SB3's exception type, with what to do added.
+            raise AssertionError(f"{error}. Wrap the environment so that it has one Discrete action, or use SAC or PPO.") from error
 
     # Setting up
 

@@ -88,7 +88,7 @@ def compare_with_random(
     :param options: of ``start_run``
     :param seconds: how long the training took
     :param n_games: games that each agent plays
-    :param film: environment steps that a film lasts at most
+    :param film: environment steps after which a film ends, even before the third game does
     :param fps: environment steps that a film shows per second; by default what the environment states
     :return: the scores
     """
@@ -109,7 +109,7 @@ def compare_with_random(
         scores.append(games)
     label = f"{algorithm} after {trained.num_timesteps:,} steps"
     for agent, name, file in ((trained, label, "trained.mp4"), (None, "random agent", "random.mp4")):
-        record_video(agent, make_env, folder / file, name=name, max_steps=film, fps=fps, seed=seed)
+        record_video(agent, make_env, folder / file, name=name, n_games=3, max_steps=film, fps=fps, seed=seed)
 
     steps = model.num_timesteps
     stopped_by = "steps done" if steps >= options.steps else "Ctrl-C or a callback"

@@ -140,6 +140,7 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
         # Per environment, as flat slots: the newest frame, the newest transition, where the next episode begins.
         self._head = self._newest = self._free = np.zeros(self.n_envs, dtype=np.int64)
         self._open = np.zeros(self.n_envs, dtype=bool)  # whether an episode is under way
+        self._newest_done = np.ones(self.n_envs, dtype=bool)  # whether the newest transition ended one
 
     @property
     def storage(self) -> _Storage:
@@ -208,7 +209,7 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
         done = np.array(done, dtype=bool)
         truncated = np.zeros(self.n_envs, dtype=bool)
         if self.handle_timeout_termination:
-            truncated[:] = [info.get("TimeLimit.truncated", False) for info in infos]
+            truncated[:] = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
         terminal = done & ~truncated
 
         # An observation that is not the last one's successor begins an episode, announced or not.
@@ -227,7 +228,8 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
         tree.set(rows, np.full(self.n_envs, self.max_priority))
 
         self._open = np.ones(self.n_envs, dtype=bool)
-        self._cut(done | truncated)
+        self._newest_done = done | truncated
+        self._cut(self._newest_done)
         self._free = np.where(terminal, self._head, self._free)  # nothing needs a terminal observation
         self._n_adds += 1
         self._close_reserved()

@@ -44,8 +44,8 @@ class StoredArrays:
         return self._fill(self.storage.ring.gather(slots.reshape(-1)).reshape(*slots.shape, *self.obs_shape))
 
     def _ends(self: "FrameReplayBuffer", slots: np.ndarray) -> np.ndarray:
-        # An episode that is under way is not at its end, though its windows stop at the newest transition.
-        return np.where(np.isin(slots, self._newest[self._open]), CONTINUES, self.storage.ends[slots])
+        # The newest transition did not end its episode only because nothing has continued it yet.
+        return np.where(np.isin(slots, self._newest[~self._newest_done]), CONTINUES, self.storage.ends[slots])
 
     @property
     def observations(self: "FrameReplayBuffer") -> np.ndarray:
