@@ -44,8 +44,9 @@ class DoubleDQN(Preset):
 
 class DuelingDQN(Preset):
     """
-    Dueling Double DQN (Wang et al. 2016, arXiv 1511.06581): two streams estimate the state's value and the actions' advantages,
-    centred by their mean (eq. 9). With ``CnnPolicy`` both streams start after the convolutions and have 512 hidden units each.
+    Dueling Double DQN (Wang et al. 2016, arXiv 1511.06581): two streams estimate the state's value and the actions'
+    advantages, centred by their mean (eq. 9). With ``CnnPolicy`` both streams start after the convolutions and have 512
+    hidden units each.
 
     On: ``policy_kwargs=dict(dueling=True)`` and ``double_q``, as in the paper. The parameters are those of
     :class:`ComposableDQN`.

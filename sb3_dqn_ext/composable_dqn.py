@@ -1,9 +1,7 @@
 """ComposableDQN: SB3's DQN whose extensions are switched on one by one."""
 
 import io
-import os
 import pathlib
-import zipfile
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -17,10 +15,12 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.utils import polyak_update
 
 from sb3_dqn_ext.exploration import explore, exponential_epsilon
+from sb3_dqn_ext.files import atomic_path, check_model_file
 from sb3_dqn_ext.learning import LearnStep, TDOutput
 from sb3_dqn_ext.policies import CnnPolicy, DataEfficientCnnPolicy, DQNExtPolicy, MlpPolicy, MultiInputPolicy, QNetwork
 from sb3_dqn_ext.replay import Batch, FrameReplayBuffer, batch_from_samples, find_frame_stack
 from sb3_dqn_ext.runtime import prepare_process
+from sb3_dqn_ext.validation import check_arguments, check_finite
 
 SelfComposableDQN = TypeVar("SelfComposableDQN", bound="ComposableDQN")
 
@@ -68,8 +68,8 @@ class ComposableDQN(DQN):
     :param prioritized_replay_beta0: importance-sampling exponent at the beginning; it grows linearly to 1
     :param prioritized_replay_beta_iters: environment steps until it is 1; if None, the whole training
     :param prioritized_replay_eps: added to the absolute TD error, so that nothing is never replayed
-    :param exploration_decay: if given, epsilon is final + (initial - final) * exp(-step / exploration_decay), step in environment
-        steps, and ``exploration_fraction`` has no effect
+    :param exploration_decay: if given, epsilon is final + (initial - final) * exp(-step / exploration_decay), step in
+        environment steps, and ``exploration_fraction`` has no effect
     :param mixed_precision: ``"bf16"`` runs the networks in bfloat16 while learning (faster, rounds more); None does not
     :raises ValueError: when an argument is out of range, or a combination is impossible
     :raises AssertionError: when the actions are not ``Discrete`` (SB3's exception)
@@ -165,7 +165,9 @@ class ComposableDQN(DQN):
             if "action spaces" not in str(error):
                 raise
             # SB3's exception type, with what to do added.
-            raise AssertionError(f"{error}. Wrap the environment so that it has one Discrete action, or use SAC or PPO.") from error
+            raise AssertionError(
+                f"{error}. Wrap the environment so that it has one Discrete action, or use SAC or PPO."
+            ) from error
 
     # Setting up
 
@@ -241,7 +243,8 @@ class ComposableDQN(DQN):
     ) -> tuple[int, BaseCallback]:
         if self.batch_size > self.buffer_size:
             raise ValueError(
-                f"batch_size={self.batch_size} is larger than buffer_size={self.buffer_size}: make buffer_size at least the batch size."
+                f"batch_size={self.batch_size} is larger than buffer_size={self.buffer_size}: make buffer_size "
+                "at least the batch size."
             )
         if isinstance(self.replay_buffer, FrameReplayBuffer):
             self._find_frame_stack(self.replay_buffer)
@@ -269,7 +272,9 @@ class ComposableDQN(DQN):
         :param progress_bar: display a progress bar using tqdm and rich
         :return: the model
         """
-        return super().learn(total_timesteps, callback, log_interval, tb_log_name or self.log_name, reset_num_timesteps, progress_bar)
+        return super().learn(
+            total_timesteps, callback, log_interval, tb_log_name or self.log_name, reset_num_timesteps, progress_bar
+        )
 
     # Acting
 
@@ -319,13 +324,13 @@ class ComposableDQN(DQN):
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        _check_finite("reward", reward, self.num_timesteps)
+        check_finite("reward", reward, self.num_timesteps)
         for values in new_obs.values() if isinstance(new_obs, dict) else [new_obs]:
-            _check_finite("observation", values, self.num_timesteps)
+            check_finite("observation", values, self.num_timesteps)
         for env in np.flatnonzero(dones):
             last = infos[env].get("terminal_observation")
             for values in last.values() if isinstance(last, dict) else [] if last is None else [last]:
-                _check_finite("terminal observation", np.asarray(values)[None], self.num_timesteps, int(env))
+                check_finite("terminal observation", np.asarray(values)[None], self.num_timesteps, int(env))
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
     def _on_step(self) -> None:
@@ -421,20 +426,13 @@ class ComposableDQN(DQN):
         if not isinstance(path, (str, pathlib.Path)):
             return super().save(path, exclude, include)
         path = pathlib.Path(path)
-        path = path if path.suffix else path.with_suffix(".zip")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            with open(partial, "wb") as file:
-                super().save(file, exclude, include)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic_path(path if path.suffix else path.with_suffix(".zip")) as draft:
+            super().save(draft, exclude, include)
 
     @classmethod
-    def load(cls: type[SelfComposableDQN], path: str | pathlib.Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> SelfComposableDQN:
+    def load(
+        cls: type[SelfComposableDQN], path: str | pathlib.Path | io.BufferedIOBase, *args: Any, **kwargs: Any
+    ) -> SelfComposableDQN:
         """
         Load a model, as SB3's ``load``.
 
@@ -467,89 +465,3 @@ class ComposableDQN(DQN):
             )
         if isinstance(self.replay_buffer, FrameReplayBuffer):
             self.replay_buffer.end_trajectory()
-
-
-def check_model_file(path: pathlib.Path) -> None:
-    """
-    :param path: a model's zip file
-    :raises FileNotFoundError: when there is none
-    :raises ValueError: when it is not a complete zip file of one of this package's models
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"There is no model file {path}.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            data = archive.read("data")
-    # A file cut short can pass for the zip file inside it, which holds no "data": a KeyError.
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ValueError(f"{path} is not a complete model file: is it cut short? Load one that a model's save() wrote.") from error
-    if damaged is not None:
-        raise ValueError(f"{path} is damaged: its part {damaged!r} does not match its checksum. Load another copy.")
-    if b'"double_q"' not in data:
-        raise ValueError(
-            f"{path} is not a model of sb3_dqn_ext. To take over the weights of an SB3 DQN, create a ComposableDQN with the same "
-            "policy and call model.set_parameters(DQN.load(path).get_parameters())."
-        )
-
-
-def check_arguments(model: ComposableDQN) -> None:
-    """
-    :param model: with its constructor's arguments as attributes
-    :raises ValueError: when one is out of range, or some don't go together
-    """
-    rules: list[tuple[str, bool, str]] = [
-        ("policy", issubclass(model.policy_class, DQNExtPolicy), "use a policy alias or a subclass of DQNExtPolicy"),
-        ("buffer_size", model.buffer_size >= 1, "use at least 1 transition"),
-        ("batch_size", model.batch_size >= 1, "use at least 1"),
-        ("tau", 0 <= model.tau <= 1, "use 1 for hard updates, less for soft ones"),
-        ("gamma", 0 <= model.gamma <= 1, "use a number from 0 to 1"),
-        ("n_steps", model.n_steps >= 1, "use 1 for one-step targets"),
-        ("exploration_initial_eps", 0 <= model.exploration_initial_eps <= 1, "use a probability"),
-        ("exploration_final_eps", 0 <= model.exploration_final_eps <= 1, "use a probability"),
-        ("prioritized_replay_alpha", 0 <= model.prioritized_replay_alpha <= 1, "use 0 (uniform) to 1 (fully prioritized)"),
-        ("prioritized_replay_beta0", 0 <= model.prioritized_replay_beta0 <= 1, "use a number from 0 to 1"),
-        (
-            "prioritized_replay_beta_iters",
-            model.prioritized_replay_beta_iters is None or model.prioritized_replay_beta_iters > 0,
-            "use a number of environment steps, or None for the whole training",
-        ),
-        ("prioritized_replay_eps", model.prioritized_replay_eps > 0, "use a small positive number"),
-        (
-            "exploration_decay",
-            model.exploration_decay is None or model.exploration_decay > 0,
-            "use a number of environment steps, or None for the linear schedule",
-        ),
-        ("mixed_precision", model.mixed_precision in (None, "bf16"), "use 'bf16' or None"),
-    ]
-    for name, holds, remedy in rules:
-        if not holds:
-            raise ValueError(f"{name}={getattr(model, name, model.policy_class)!r} is not possible: {remedy}.")
-    if not model._has_frame_replay():
-        buffer = "DictReplayBuffer" if model.replay_buffer_class is None else model.replay_buffer_class.__name__
-        if model.prioritized_replay:
-            raise ValueError(
-                f"prioritized_replay=True needs FrameReplayBuffer, because {buffer} holds no priorities"
-                + (" and FrameReplayBuffer no Dict observations" if isinstance(model.observation_space, spaces.Dict) else "")
-                + ": leave prioritized_replay or replay_buffer_class out."
-            )
-        if model.n_steps > 1 and model.replay_buffer_class is None:
-            raise ValueError(f"n_steps={model.n_steps} is not possible with Dict observations: use n_steps=1.")
-
-
-def _check_finite(name: str, values: np.ndarray, step: int, first_env: int = 0) -> None:
-    """
-    :param name: what the values are
-    :param values: [E, ...]
-    :param step: environment steps so far
-    :param first_env: the environment that the first of them belongs to
-    :raises ValueError: when one is NaN or infinite
-    """
-    values = np.asarray(values)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        env = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).argmax())
-        bad = values[env][~np.isfinite(values[env])].flat[0]
-        raise ValueError(
-            f"Environment {first_env + env} gave a {name} of {bad} at environment step {step}. Mend the environment, or find the cause with "
-            "stable_baselines3.common.vec_env.VecCheckNan."
-        )

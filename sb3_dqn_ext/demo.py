@@ -20,7 +20,7 @@ from sb3_dqn_ext.callbacks import (
 from sb3_dqn_ext.demo_config import DemoConfig
 from sb3_dqn_ext.evaluation.scores import GameScores, evaluate_games
 from sb3_dqn_ext.report.curves import Evaluations, Reference, Series, plot_learning_curve, require_plots
-from sb3_dqn_ext.report.run_folder import atomic_path, prepare_run_folder
+from sb3_dqn_ext.report.run_folder import prepare_run_folder
 from sb3_dqn_ext.report.summary import RunSummary
 from sb3_dqn_ext.report.video import record_video, require_video
 
@@ -75,8 +75,7 @@ def run_demo(config: DemoConfig, command: str | None = None) -> RunSummary:
             flush=True,
         )
         seconds, stopped_by = _train(model, config, history)
-    with atomic_path(folder / "model.zip") as draft:
-        model.save(draft)
+    model.save(folder / "model.zip")
     random, trained = _evaluate(None, config), _evaluate(model, config)
     summary = RunSummary(
         config.game,

@@ -78,10 +78,10 @@ class DQNExtPolicy(DQNPolicy):
     :param action_space: Action space
     :param lr_schedule: Learning rate schedule (could be constant)
     :param net_arch: Units of the hidden layers of each stream. By default what the torso's paper has: ``[512]`` after
-        ``NatureConv``, ``[256]`` after ``DataEfficientConv``; after any other extractor as SB3: ``[]`` after ``NatureCNN``, else
-        ``[64, 64]``.
+        ``NatureConv``, ``[256]`` after ``DataEfficientConv``; after any other extractor as SB3: ``[]`` after ``NatureCNN``,
+        else ``[64, 64]``.
     :param activation_fn: Activation function
-    :param features_extractor_class: Features extractor (torso) to use
+    :param features_extractor_class: Features extractor (torso) to use, by default the policy's :meth:`default_torso`
     :param features_extractor_kwargs: Keyword arguments of the features extractor
     :param normalize_images: Whether to divide images by 255.0
     :param optimizer_class: The optimizer to use, ``th.optim.Adam`` by default
@@ -100,7 +100,7 @@ class DQNExtPolicy(DQNPolicy):
         lr_schedule: Schedule,
         net_arch: list[int] | None = None,
         activation_fn: type[nn.Module] = nn.ReLU,
-        features_extractor_class: type[BaseFeaturesExtractor] = FlattenExtractor,
+        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
         normalize_images: bool = True,
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
@@ -108,6 +108,8 @@ class DQNExtPolicy(DQNPolicy):
         dueling: bool = False,
     ) -> None:
         self.dueling = dueling  # DQNPolicy.__init__ builds the networks
+        if features_extractor_class is None:
+            features_extractor_class = self.default_torso(dueling)
         if net_arch is None:
             net_arch = getattr(features_extractor_class, "default_net_arch", None)
         optimizer_kwargs = dict(optimizer_kwargs or {})
@@ -126,13 +128,22 @@ class DQNExtPolicy(DQNPolicy):
             optimizer_kwargs,
         )
 
+    @staticmethod
+    def default_torso(dueling: bool) -> type[BaseFeaturesExtractor]:
+        """
+        :param dueling: whether there are two streams
+        :return: the features extractor of this policy
+        """
+        return FlattenExtractor
+
     def make_q_net(self) -> QNetwork:
         """
         :return: a new Q-network with a features extractor of its own
         """
         net_args = self._update_features_extractor(self.net_args, features_extractor=None)
         # Convolutions are up to twice as fast with the channels innermost; the numbers stay the same.
-        return QNetwork(**net_args, dueling=self.dueling).to(self.device, memory_format=th.channels_last)
+        network = QNetwork(**net_args, dueling=self.dueling).to(self.device)
+        return network.to(memory_format=th.channels_last)  # type: ignore[call-overload]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return super()._get_constructor_parameters() | {"dueling": self.dueling}
@@ -144,61 +155,40 @@ MlpPolicy = DQNExtPolicy
 class CnnPolicy(DQNExtPolicy):
     """
     Policy for images: SB3's ``NatureCNN``, or with ``dueling`` the same convolutions with both streams starting right after
-    them, as in the paper.
-
-    The parameters are those of :class:`DQNExtPolicy`.
-
-    :param features_extractor_class: Features extractor; by default ``NatureCNN``, or ``NatureConv`` with ``dueling``
+    them, as in the paper. The parameters are those of :class:`DQNExtPolicy`.
     """
 
-    def __init__(
-        self,
-        observation_space: spaces.Space,
-        action_space: spaces.Discrete,
-        lr_schedule: Schedule,
-        net_arch: list[int] | None = None,
-        activation_fn: type[nn.Module] = nn.ReLU,
-        features_extractor_class: type[BaseFeaturesExtractor] | None = None,
-        features_extractor_kwargs: dict[str, Any] | None = None,
-        normalize_images: bool = True,
-        optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
-        optimizer_kwargs: dict[str, Any] | None = None,
-        dueling: bool = False,
-    ) -> None:
-        if features_extractor_class is None:
-            features_extractor_class = NatureConv if dueling else NatureCNN
-        super().__init__(
-            observation_space,
-            action_space,
-            lr_schedule,
-            net_arch,
-            activation_fn,
-            features_extractor_class,
-            features_extractor_kwargs,
-            normalize_images,
-            optimizer_class,
-            optimizer_kwargs,
-            dueling,
-        )
+    @staticmethod
+    def default_torso(dueling: bool) -> type[BaseFeaturesExtractor]:
+        """
+        :param dueling: whether there are two streams
+        :return: the features extractor of this policy
+        """
+        return NatureConv if dueling else NatureCNN
 
 
 class DataEfficientCnnPolicy(DQNExtPolicy):
     """
-    Policy for images with the small torso of data-efficient Rainbow (van Hasselt et al. 2019).
-
-    The parameters are those of :class:`DQNExtPolicy`.
+    Policy for images with the small torso of data-efficient Rainbow (van Hasselt et al. 2019). The parameters are those of
+    :class:`DQNExtPolicy`.
     """
 
-    def __init__(self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = DataEfficientConv, **kwargs: Any) -> None:
-        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+    @staticmethod
+    def default_torso(dueling: bool) -> type[BaseFeaturesExtractor]:
+        """
+        :param dueling: whether there are two streams
+        :return: the features extractor of this policy
+        """
+        return DataEfficientConv
 
 
 class MultiInputPolicy(DQNExtPolicy):
-    """
-    Policy for Dict observations.
+    """Policy for Dict observations. The parameters are those of :class:`DQNExtPolicy`."""
 
-    The parameters are those of :class:`DQNExtPolicy`.
-    """
-
-    def __init__(self, *args: Any, features_extractor_class: type[BaseFeaturesExtractor] = CombinedExtractor, **kwargs: Any) -> None:
-        super().__init__(*args, features_extractor_class=features_extractor_class, **kwargs)
+    @staticmethod
+    def default_torso(dueling: bool) -> type[BaseFeaturesExtractor]:
+        """
+        :param dueling: whether there are two streams
+        :return: the features extractor of this policy
+        """
+        return CombinedExtractor

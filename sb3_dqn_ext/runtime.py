@@ -15,8 +15,8 @@ def prepare_process() -> None:
     """
     Flush denormal floats to zero, and let the C library keep freed memory.
 
-    Early in training many gradients are denormal, which slows every kernel. And glibc gives every block above 128 KB back to the
-    kernel, so that each update faults thousands of pages in again. Called once, before the first network is built: worker
+    Early in training many gradients are denormal, which slows every kernel. And glibc gives every block above 128 KB back to
+    the kernel, so that each update faults thousands of pages in again. Called once, before the first network is built: worker
     threads inherit the floating-point mode of the thread that starts them.
     """
     th.set_flush_denormal(True)

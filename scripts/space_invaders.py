@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_dqn_ext import AtariVecEnv, PrioritizedDQN, make_atari_vec_env
 from sb3_dqn_ext.callbacks import EpisodeLogCallback, ProgressCallback, learn_until_interrupted
 from sb3_dqn_ext.report.curves import GREEN, Evaluations, Panel, Series, plot_panels
+from sb3_dqn_ext.report.video import record_video
 
 GAME = "SpaceInvadersNoFrameskip-v4"
 N_ENVS = 8
@@ -37,9 +38,8 @@ def make_env() -> AtariVecEnv:
 
 
 def show_spaces(env: AtariVecEnv) -> None:
-    meanings = env.get_attr("unwrapped", 0)[0].get_action_meanings()
     print(f"observations: {env.observation_space}\nactions:      {env.action_space}")
-    print("\n".join(f"  {action} {meaning}" for action, meaning in enumerate(meanings)), flush=True)
+    print("\n".join(f"  {action} {meaning}" for action, meaning in enumerate(env.action_meanings)), flush=True)
 
 
 def make_model(env: VecEnv, options: argparse.Namespace) -> PrioritizedDQN:
@@ -97,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with closing(make_env()) as env:
         show_spaces(env)
+        record_video(None, env, folder / "random.mp4", fps=30, seed=options.seed)
     model = make_model(make_atari_vec_env(GAME, N_ENVS, seed=options.seed), options)
     history = EpisodeLogCallback(folder)
     evaluation = EvalCallback(

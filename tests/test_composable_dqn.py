@@ -26,9 +26,7 @@ SMALL: dict[str, Any] = {"learning_starts": 20, "buffer_size": 500, "batch_size"
 
 
 def image_env(n_envs: int = 1) -> DummyVecEnv:
-    return make_vec_env(
-        lambda: FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=True), n_envs=n_envs
-    )
+    return make_vec_env(lambda: FakeImageEnv(screen_height=40, screen_width=40, n_channels=1, discrete=True), n_envs=n_envs)
 
 
 # The contract with SB3
@@ -96,7 +94,10 @@ def test_dueling_streams_start_after_the_convolutions() -> None:
     network = DuelingDQN("CnnPolicy", env, device="cpu", buffer_size=10).q_net
     assert network.features_dim == 64 * 7 * 7
     for stream, outputs in ((network.q_net.value, 1), (network.q_net.advantage, env.action_space.n)):
-        assert [(m.in_features, m.out_features) for m in stream if isinstance(m, th.nn.Linear)] == [(3136, 512), (512, outputs)]
+        assert [(m.in_features, m.out_features) for m in stream if isinstance(m, th.nn.Linear)] == [
+            (3136, 512),
+            (512, outputs),
+        ]
     small = DuelingDQN("DataEfficientCnnPolicy", env, device="cpu", buffer_size=10).q_net
     assert (small.features_dim, small.q_net.value[0].out_features) == (576, 256)
     q_values, advantages = network(th.zeros(2, *space.shape)), network.q_net.advantage(th.zeros(2, 3136))
@@ -308,8 +309,8 @@ def test_log_carries_the_means_since_the_last_dump() -> None:
 def test_learns_the_identity(flags: dict[str, Any]) -> None:
     env = make_vec_env(lambda: IdentityEnv(4))
     model = ComposableDQN(
-        "MlpPolicy", env, learning_rate=5e-3, gamma=0.0, exploration_fraction=0.3, seed=0, learning_starts=50, buffer_size=1000,
-        target_update_interval=50, device="cpu", **flags,
+        "MlpPolicy", env, learning_rate=5e-3, gamma=0.0, exploration_fraction=0.3, seed=0, learning_starts=50,
+        buffer_size=1000, target_update_interval=50, device="cpu", **flags,
     )  # fmt: skip
     model.learn(1500)
     assert evaluate_policy(model, env, n_eval_episodes=5)[0] > 90

@@ -87,5 +87,7 @@ class LearnStep:
         """
         with self.autocast:
             next_values = self.q_net_target.values(batch.next_observations).float()
-            selector = self.q_net(batch.next_observations).float() if self.double_q else self.q_net_target.head.q_values(next_values)
+            selector = (
+                self.q_net(batch.next_observations).float() if self.double_q else self.q_net_target.head.q_values(next_values)
+            )
         return self.rule.backup(batch.rewards, batch.discounts, greedy_weights(selector), next_values)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 def huber(values: th.Tensor, targets: th.Tensor) -> th.Tensor:
     """
-    Huber loss with threshold 1: d**2 / 2 where \\|d\\| <= 1, else \\|d\\| - 1/2, which is the error clipping of Mnih et al. 2015.
+    Huber loss with threshold 1: d**2 / 2 where \\|d\\| <= 1, else \\|d\\| - 1/2, the error clipping of Mnih et al. 2015.
 
     :param values: float32 [B, 1]
     :param targets: float32 [B, 1], constant

@@ -16,9 +16,7 @@ def greedy_weights(q_values: th.Tensor) -> th.Tensor:
     return th.nn.functional.one_hot(q_values.argmax(dim=1), q_values.shape[1]).to(q_values.dtype)
 
 
-def expected_backup(
-    rewards: th.Tensor, discounts: th.Tensor, next_weights: th.Tensor, next_values: th.Tensor
-) -> th.Tensor:
+def expected_backup(rewards: th.Tensor, discounts: th.Tensor, next_weights: th.Tensor, next_values: th.Tensor) -> th.Tensor:
     """
     r + discount * sum over a of pi(a) * value(a), for each of the N outputs.
 

@@ -30,8 +30,9 @@ class ConvTorso(BaseFeaturesExtractor):
     def __init__(self, observation_space: spaces.Box, normalized_image: bool = False) -> None:
         if not is_image_space(observation_space, check_channels=False, normalized_image=normalized_image):
             raise ValueError(
-                f"{type(self).__name__} needs images, channels first, of dtype uint8 in [0, 255], got {observation_space}. Use "
-                "MlpPolicy for vectors; for images that are already floats, pass policy_kwargs=dict(normalize_images=False)."
+                f"{type(self).__name__} needs images, channels first, of dtype uint8 in [0, 255], got {observation_space}. "
+                "Use MlpPolicy for vectors; for images that are floats already, pass "
+                "policy_kwargs=dict(normalize_images=False)."
             )
         channels, *size = observation_space.shape
         convolutions: list[nn.Module] = []
@@ -39,7 +40,9 @@ class ConvTorso(BaseFeaturesExtractor):
             convolutions += [nn.Conv2d(channels, out_channels, kernel, stride), nn.ReLU()]
             channels, size = out_channels, [(n - kernel) // stride + 1 for n in size]
             if min(size) < 1:
-                raise ValueError(f"Images of shape {observation_space.shape} are too small for {type(self).__name__}: use 84x84.")
+                raise ValueError(
+                    f"Images of shape {observation_space.shape} are too small for {type(self).__name__}: use 84x84."
+                )
         super().__init__(observation_space, channels * int(np.prod(size)))
         self.cnn = nn.Sequential(*convolutions, nn.Flatten())
 

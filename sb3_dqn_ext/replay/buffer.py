@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import torch as th
 from gymnasium import spaces
-from stable_baselines3.common.buffers import BaseBuffer, NStepReplayBuffer
+from stable_baselines3.common.buffers import BaseBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -17,7 +17,7 @@ from sb3_dqn_ext.replay.stored_arrays import StoredArrays
 from sb3_dqn_ext.replay.sum_tree import SumTree
 
 
-class _Storage(NamedTuple):
+class Storage(NamedTuple):
     """What is allocated when the first transition arrives. The arrays have one entry for each flat slot of the frame ring."""
 
     ring: FrameRing
@@ -30,7 +30,7 @@ class _Storage(NamedTuple):
 BYTES_BESIDE_FRAME = 4 + 4 + 1 + 1 + 9  # action, reward, end, age; the tree's leaf and its share of the parents
 
 
-class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
+class FrameReplayBuffer(StoredArrays):
     """
     Single-frame, n-step, prioritized, multi-environment replay with correct time limits, all at once.
 
@@ -61,7 +61,7 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
     :raises ValueError: when an argument is out of range
     """
 
-    _storage: _Storage | None
+    _storage: Storage | None
 
     def __init__(
         self,
@@ -93,7 +93,10 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
         _check(frame_stack is None or frame_stack >= 1, "frame_stack", frame_stack, "use the depth of the stack, 1 for none")
         _check(stack_axis in (0, -1), "stack_axis", stack_axis, "use 0 (channels first) or -1 (channels last)")
         _check(
-            0 <= reserved_size < max(buffer_size, 1), "reserved_size", reserved_size, f"use less than {buffer_size=} transitions"
+            0 <= reserved_size < max(buffer_size, 1),
+            "reserved_size",
+            reserved_size,
+            f"use less than {buffer_size=} transitions",
         )
         self.buffer_size = max(buffer_size // n_envs, 1)
         self.optimize_memory_usage = optimize_memory_usage
@@ -125,7 +128,7 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
         stack.frame_shape(self.obs_shape)
         if self.frame_stack not in (None, stack):
             raise ValueError(
-                f"frame_stack={self.frame_stack} contradicts the environment, whose wrappers stack {stack}. Leave frame_stack out "
+                f"frame_stack={self.frame_stack} contradicts the environment, whose wrappers stack {stack}. Leave it out "
                 "of replay_buffer_kwargs: it is found from the wrappers."
             )
         self.frame_stack = stack
@@ -143,13 +146,13 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
         self._newest_done = np.ones(self.n_envs, dtype=bool)  # whether the newest transition ended one
 
     @property
-    def storage(self) -> _Storage:
+    def storage(self) -> Storage:
         """The memory, allocated at the first use (so that a model that only predicts needs none)."""
         if self._storage is None:
             self._storage = self._allocate()
         return self._storage
 
-    def _allocate(self) -> _Storage:
+    def _allocate(self) -> Storage:
         stack = self.frame_stack or FrameStack()
         # The transitions, the newest observation, and the frames that the stacks of the oldest transitions have lost.
         capacity = self.buffer_size + stack.depth
@@ -166,7 +169,7 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
             )
         ring = FrameRing(capacity, self.n_envs, self.obs_shape, dtype, stack)
         self._head = self._newest = self._free = ring.offset
-        return _Storage(
+        return Storage(
             ring=ring,
             tree=SumTree(n_slots),
             actions=np.zeros(n_slots, dtype=np.int32),
@@ -216,7 +219,7 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
         self._cut(self._open & (ring.frames[self._head] != frames[:, -1]).reshape(self.n_envs, -1).any(axis=1))
         ends[self._newest[self._open]] = CONTINUES
         for env in np.flatnonzero(~self._open):
-            self._begin_episode(env, frames[env])
+            self._begin_episode(int(env), frames[env])
 
         rows = self._newest = self._head
         actions[rows] = np.reshape(action, self.n_envs)
@@ -299,8 +302,8 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
             return
         wrong = (frames[:, 1:] != next_frames[:, :-1]).reshape(self.n_envs, -1).any(axis=1)
         raise ValueError(
-            f"The observations of environment {int(wrong.argmax())} are not a stack of {frames.shape[1]} frames moving on by one "
-            "frame a step, so storing single frames would replay something the agent never saw. If a wrapper changes "
+            f"The observations of environment {int(wrong.argmax())} are not a stack of {frames.shape[1]} frames moving on by "
+            "one frame a step, so storing single frames would replay something the agent never saw. If a wrapper changes "
             "stacked observations, or they are not stacked, pass replay_buffer_kwargs=dict(frame_stack=1)."
         )
 
@@ -316,9 +319,7 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
         """
         return self._get_samples(self._draw(batch_size), env=env)
 
-    def sample_batch(
-        self, batch_size: int, env: VecNormalize | None = None, beta: float = 1.0
-    ) -> tuple[Batch, np.ndarray]:
+    def sample_batch(self, batch_size: int, env: VecNormalize | None = None, beta: float = 1.0) -> tuple[Batch, np.ndarray]:
         """
         Sample with importance weights ``(N * P(i))**-beta / max`` (Schaul et al. 2016, section 3.4; max over the batch).
 
@@ -363,10 +364,7 @@ class FrameReplayBuffer(StoredArrays, NStepReplayBuffer):
             raise ValueError("The replay buffer is empty: store transitions before you sample.")
         return self.storage.tree.sample(batch_size, self._rng)
 
-    def _actions(self, slots: np.ndarray) -> np.ndarray:
-        return self.storage.actions[slots].astype(np.int64)
-
-    def _gather(self, slots: np.ndarray, env: VecNormalize | None) -> tuple[NStepWindow, np.ndarray, np.ndarray]:
+    def _gather(self, slots: np.ndarray, env: VecNormalize | None) -> tuple[NStepWindow, Any, Any]:
         """
         :param slots: int64 [B]
         :param env: to normalize observations and rewards

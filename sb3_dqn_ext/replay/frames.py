@@ -107,9 +107,7 @@ class FrameRing:
     :param stack: how an observation is stacked
     """
 
-    def __init__(
-        self, capacity: int, n_envs: int, obs_shape: tuple[int, ...], dtype: np.dtype, stack: FrameStack
-    ) -> None:
+    def __init__(self, capacity: int, n_envs: int, obs_shape: tuple[int, ...], dtype: np.dtype, stack: FrameStack) -> None:
         self.capacity = capacity
         self.stack = stack
         # Zeroed memory is taken from the machine only when it is written to: the buffer grows as it fills.

@@ -3,21 +3,35 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from stable_baselines3.common.buffers import NStepReplayBuffer
 
 from sb3_dqn_ext.replay.n_step import CONTINUES, TERMINAL, TRUNCATED
 
 if TYPE_CHECKING:
-    from sb3_dqn_ext.replay.buffer import FrameReplayBuffer
+    from sb3_dqn_ext.replay.buffer import Storage
 
 
-class StoredArrays:
+class StoredArrays(NStepReplayBuffer):
     """
-    ``observations``, ``actions`` and the others as SB3's ``ReplayBuffer`` has them: [buffer_size, E, ...], zero where nothing is
-    stored yet. Unlike SB3's they are copies in the order of time, oldest first, and as large as SB3's: for inspection, not for
-    training. Only transitions that can be sampled are in them; where the environments hold different numbers, the newest.
+    ``observations``, ``actions`` and the others as SB3's ``ReplayBuffer`` has them: [buffer_size, E, ...], zero where nothing
+    is stored yet. Unlike SB3's they are copies in the order of time, oldest first, and as large as SB3's: for inspection, not
+    for training. Only transitions that can be sampled are in them; where the environments hold different numbers, the newest.
     """
 
-    def _slots(self: "FrameReplayBuffer") -> np.ndarray:
+    # Flat slots of each environment's newest frame and newest transition, and whether that one ended its episode; all [E].
+    _head: np.ndarray
+    _newest: np.ndarray
+    _newest_done: np.ndarray
+
+    @property
+    def storage(self) -> "Storage":
+        """The memory of the transitions."""
+        raise NotImplementedError
+
+    def _actions(self, slots: np.ndarray) -> np.ndarray:
+        return self.storage.actions[slots].astype(np.int64)
+
+    def _slots(self) -> np.ndarray:
         """
         :return: int64 [T, E] flat slots of the transitions, oldest first
         """
@@ -31,7 +45,7 @@ class StoredArrays:
         n_rows = min(self.buffer_size, *(len(column) for column in columns))
         return np.stack([column[len(column) - n_rows :] for column in columns], axis=1)
 
-    def _fill(self: "FrameReplayBuffer", values: np.ndarray) -> np.ndarray:
+    def _fill(self, values: np.ndarray) -> np.ndarray:
         """
         :param values: [T, E, ...]
         :return: [buffer_size, E, ...]
@@ -40,40 +54,40 @@ class StoredArrays:
         out[: len(values)] = values
         return out
 
-    def _gather_all(self: "FrameReplayBuffer", slots: np.ndarray) -> np.ndarray:
+    def _gather_all(self, slots: np.ndarray) -> np.ndarray:
         return self._fill(self.storage.ring.gather(slots.reshape(-1)).reshape(*slots.shape, *self.obs_shape))
 
-    def _ends(self: "FrameReplayBuffer", slots: np.ndarray) -> np.ndarray:
+    def _ends(self, slots: np.ndarray) -> np.ndarray:
         # The newest transition did not end its episode only because nothing has continued it yet.
         return np.where(np.isin(slots, self._newest[~self._newest_done]), CONTINUES, self.storage.ends[slots])
 
     @property
-    def observations(self: "FrameReplayBuffer") -> np.ndarray:
+    def observations(self) -> np.ndarray:  # type: ignore[override]
         """[buffer_size, E, *obs_shape]"""
         return self._gather_all(self._slots())
 
     @property
-    def next_observations(self: "FrameReplayBuffer") -> np.ndarray:
+    def next_observations(self) -> np.ndarray:  # type: ignore[override]
         """[buffer_size, E, *obs_shape]; where a terminal state ended the episode, the observation before it"""
         slots = self._slots()
         return self._gather_all(self.storage.ring.forward(slots, np.where(self._ends(slots) == TERMINAL, 0, 1)))
 
     @property
-    def actions(self: "FrameReplayBuffer") -> np.ndarray:
+    def actions(self) -> np.ndarray:  # type: ignore[override]
         """int64 [buffer_size, E, 1]"""
         return self._fill(self._actions(self._slots())[..., None])
 
     @property
-    def rewards(self: "FrameReplayBuffer") -> np.ndarray:
+    def rewards(self) -> np.ndarray:  # type: ignore[override]
         """float32 [buffer_size, E], of one step"""
         return self._fill(self.storage.rewards[self._slots()])
 
     @property
-    def dones(self: "FrameReplayBuffer") -> np.ndarray:
+    def dones(self) -> np.ndarray:  # type: ignore[override]
         """float32 [buffer_size, E], 1 where an episode ended, for whatever reason"""
         return self._fill((self._ends(self._slots()) != CONTINUES).astype(np.float32))
 
     @property
-    def timeouts(self: "FrameReplayBuffer") -> np.ndarray:
+    def timeouts(self) -> np.ndarray:  # type: ignore[override]
         """float32 [buffer_size, E], 1 where a time limit ended the episode, or a reset of the environment cut it off"""
         return self._fill((self._ends(self._slots()) == TRUNCATED).astype(np.float32))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sb3_dqn_ext.report.run_folder import atomic_path
+from sb3_dqn_ext.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,10 +1,10 @@
 """A folder for the results of one run: writable before training starts, and never one that already holds results."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+
+from sb3_dqn_ext.files import atomic_path
 
 
 def prepare_run_folder(path: str | os.PathLike[str]) -> Path:
@@ -36,25 +36,6 @@ def _claim(folder: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-@contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """
-    A path to write to, which becomes ``path`` when all went well and vanishes otherwise, so that nobody ever sees half
-    a file, or loses the previous one to a crash.
-
-    :param path: the file to be; its folder is created
-    """
-    final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    # Same folder, as renaming is atomic only within a disk; same suffix, as writers choose the format by it
-    draft = final.with_name(f".{final.stem}-{os.getpid()}{final.suffix}")
-    try:
-        yield draft
-        os.replace(draft, final)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

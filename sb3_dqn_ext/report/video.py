@@ -20,7 +20,7 @@ from stable_baselines3.common.type_aliases import PolicyPredictor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, is_vecenv_wrapped
 
 from sb3_dqn_ext.evaluation.scores import make_agent
-from sb3_dqn_ext.report.run_folder import atomic_path
+from sb3_dqn_ext.files import atomic_path
 
 WIDTH, HEIGHT = 720, 640  # what small pictures are enlarged to at most, by a whole factor
 CAPTION_HEIGHT = 36

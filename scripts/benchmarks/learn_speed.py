@@ -1,9 +1,9 @@
 """
 How fast SB3's DQN and ours learn an Atari game from pixels, in environment steps per second.
 
-Every contender has a process of its own, so that none profits from the settings of another, and they take turns, one round each,
-so that a machine whose speed drifts is fair to all. The hyper-parameters are the same: batch 32, one update per 4 environment
-steps, Nature's network on 4x84x84 pixels.
+Every contender has a process of its own, so that none profits from the settings of another, and they take turns, one round
+each, so that a machine whose speed drifts is fair to all. The hyper-parameters are the same: batch 32, one update per 4
+environment steps, Nature's network on 4x84x84 pixels.
 
     python scripts/benchmarks/learn_speed.py --rounds 5 --steps 800 --output results/learn_speed.json
 """
@@ -100,7 +100,10 @@ def main() -> None:
     for name, speed in speeds.items():
         ratios = [a / b for a, b in zip(speed, baseline, strict=True)]
         rows[name] = {"steps_per_second": statistics.median(speed), "ratio": statistics.median(ratios), "ratios": ratios}
-        print(f"{name:40} {rows[name]['steps_per_second']:8.1f} {rows[name]['ratio']:7.2f}   {min(ratios):.2f} to {max(ratios):.2f}")
+        print(
+            f"{name:40} {rows[name]['steps_per_second']:8.1f} {rows[name]['ratio']:7.2f}"
+            f"   {min(ratios):.2f} to {max(ratios):.2f}"
+        )
     if options.output is not None:
         write_result(options.output, {"game": GAME, "n_envs": options.n_envs, "contenders": rows})
 

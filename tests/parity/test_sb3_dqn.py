@@ -81,8 +81,8 @@ def test_cnn_updates_are_exact_with_sb3s_memory_layout(monkeypatch: pytest.Monke
 
 def test_cnn_update_differs_by_rounding_with_ours() -> None:
     # Channels-last convolutions add in another order. Over many updates on random images such differences grow without bound
-    # (a unit's sign flips), so one update is compared, and Adam's eps raised: it divides by the size of each gradient, and where
-    # that is all rounding any sign is as right as the other.
+    # (a unit's sign flips), so one update is compared, and Adam's eps raised: it divides by the size of each gradient, and
+    # where that is all rounding any sign is as right as the other.
     theirs, ours = train_both("CnnPolicy", IMAGES, 1, n_updates=1, policy_kwargs={"optimizer_kwargs": {"eps": 1e-3}})
     for name in theirs:
         th.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-6)

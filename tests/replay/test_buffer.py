@@ -149,7 +149,9 @@ def test_replays_what_the_agents_saw(
     check_samples(buffer, envs, oldest=n_adds - buffer_size)
     if ends[1] == 0 and p_cut == 0 and (padding == "zero" or stack.depth == 1):  # nothing takes a slot but transitions
         held = {int(o.reshape(-1)[-1]) for o in held_observations(buffer)}
-        kept = [ts[: reserved // n_envs] + ts[reserved // n_envs :][-(buffer_size - reserved // n_envs) :] for ts in envs.record]
+        kept = [
+            ts[: reserved // n_envs] + ts[reserved // n_envs :][-(buffer_size - reserved // n_envs) :] for ts in envs.record
+        ]
         assert held >= {int(t.obs.reshape(-1)[-1]) for ts in kept for t in ts}
         assert reserved or len(held) == min(n_adds, buffer_size) * n_envs
 
@@ -279,7 +281,7 @@ def test_wrong_depth_is_an_error_that_names_the_remedy() -> None:
                {"stack_axis": 1}, {"reserved_size": -1}, {"reserved_size": 10}]
 )  # fmt: skip
 def test_bad_arguments_are_named(kwargs) -> None:
-    (name, value), = kwargs.items()
+    ((name, value),) = kwargs.items()
     with pytest.raises(ValueError, match=f"{name}={value}"):
         FrameReplayBuffer(10, spaces.Box(0, 1, (4,)), spaces.Discrete(2), device="cpu", **kwargs)
 

@@ -24,7 +24,9 @@ def slow_window(rewards: list[float], ends: list[int], gamma: float) -> tuple[fl
 @given(st.data())
 def test_agrees_with_a_slow_loop(data: st.DataObject) -> None:
     horizon = data.draw(st.integers(1, 6))
-    row = st.lists(st.tuples(st.floats(-10, 10, width=32), st.sampled_from([0, 0, 0, 1, 2])), min_size=horizon, max_size=horizon)
+    row = st.lists(
+        st.tuples(st.floats(-10, 10, width=32), st.sampled_from([0, 0, 0, 1, 2])), min_size=horizon, max_size=horizon
+    )
     rows = data.draw(st.lists(row, min_size=1, max_size=8))
     gamma = data.draw(st.sampled_from([0.0, 0.5, 0.99, 1.0]))
     rewards = np.array([[reward for reward, _ in r] for r in rows], dtype=np.float32)

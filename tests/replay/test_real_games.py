@@ -19,7 +19,9 @@ class WholeBuffer(BaseBuffer):
     def add(self, obs, next_obs, action, reward, done, infos) -> None:
         for env, kept in enumerate(self.transitions):
             truncated = bool(infos[env].get("TimeLimit.truncated", False))
-            kept.append((obs[env].copy(), next_obs[env].copy(), int(action[env]), float(reward[env]), bool(done[env]), truncated))
+            kept.append(
+                (obs[env].copy(), next_obs[env].copy(), int(action[env]), float(reward[env]), bool(done[env]), truncated)
+            )
 
     def _get_samples(self, batch_inds, env=None):
         raise NotImplementedError
@@ -38,7 +40,9 @@ def wrapped(n_envs: int) -> VecEnv:
 @pytest.mark.parametrize("n_envs", [1, 3])
 def test_replay_equals_what_was_seen(make_env, n_envs: int) -> None:
     env = make_env(n_envs)
-    model = ComposableDQN("CnnPolicy", env, buffer_size=70 * n_envs, n_steps=3, gamma=0.9, learning_starts=10**6, seed=0, device="cpu")
+    model = ComposableDQN(
+        "CnnPolicy", env, buffer_size=70 * n_envs, n_steps=3, gamma=0.9, learning_starts=10**6, seed=0, device="cpu"
+    )
     frames, whole = model.replay_buffer, WholeBuffer(n_envs)
     assert isinstance(frames, FrameReplayBuffer)
     assert find_frame_stack(env) == frames.frame_stack == (4, 0)

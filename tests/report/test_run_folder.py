@@ -1,6 +1,7 @@
 import pytest
 
-from sb3_dqn_ext.report.run_folder import atomic_path, prepare_run_folder, write_text
+from sb3_dqn_ext.files import atomic_path
+from sb3_dqn_ext.report.run_folder import prepare_run_folder, write_text
 
 
 def test_a_new_folder_is_created(tmp_path):

@@ -185,7 +185,7 @@ def test_diagnostics_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (model.replay_buffer.buffer_size, model.replay_buffer.reserved_size) == (64 + 100, 100)
     with (tmp_path / "run" / "training.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["step"]) for row in rows] == list(range(1025, 1501, 25))
+    assert [int(row["step"]) for row in rows] == list(range(1050, 1501, 50))
     assert all(float(row["loss"]) > 0 and np.isfinite(float(row["q_mean"])) for row in rows)
 
 
