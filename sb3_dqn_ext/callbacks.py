@@ -124,6 +124,9 @@ class StopOnScoreCallback(BaseCallback):
         self.n_games = n_games
         self._scores: deque[float] = deque(maxlen=n_games)
 
+    def _on_training_start(self) -> None:
+        self._scores.clear()  # games of an earlier learn() don't count
+
     def _on_step(self) -> bool:
         self._scores.extend(score for score, _ in finished_games(self.locals["infos"]))
         if len(self._scores) < self.n_games or np.mean(self._scores) < self.target:

@@ -16,7 +16,7 @@ examples:
 """
 
 DEMO_DESCRIPTION = """\
-Trains a DQN (double, dueling, prioritized, 3-step) on an Atari game from pixels, lets it and a random agent
+Trains a DQN (double, dueling, prioritized, 10-step) on an Atari game from pixels, lets it and a random agent
 play whole games, and writes a run folder: model.zip, learning_curve.png, trained.mp4, random.mp4, summary.md,
 summary.json, episodes.csv, training.csv, and TensorBoard logs in tb/.
 

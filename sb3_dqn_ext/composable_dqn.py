@@ -11,7 +11,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn, Schedule
 from stable_baselines3.common.utils import polyak_update
 
 from sb3_dqn_ext.exploration import explore, exponential_epsilon
@@ -20,7 +20,7 @@ from sb3_dqn_ext.learning import LearnStep, TDOutput
 from sb3_dqn_ext.policies import CnnPolicy, DataEfficientCnnPolicy, DQNExtPolicy, MlpPolicy, MultiInputPolicy, QNetwork
 from sb3_dqn_ext.replay import Batch, FrameReplayBuffer, batch_from_samples, find_frame_stack
 from sb3_dqn_ext.runtime import prepare_process
-from sb3_dqn_ext.validation import check_arguments, check_finite
+from sb3_dqn_ext.validation import check_arguments, check_finite, check_replay_buffer
 
 SelfComposableDQN = TypeVar("SelfComposableDQN", bound="ComposableDQN")
 
@@ -198,7 +198,6 @@ class ComposableDQN(DQN):
             "gamma": self.gamma,
             "alpha": self.prioritized_replay_alpha if self.prioritized_replay else 0.0,
             "eps": self.prioritized_replay_eps,
-            "seed": self.seed,
         }
         replay_buffer = self.replay_buffer_class(
             self.buffer_size,
@@ -215,10 +214,17 @@ class ComposableDQN(DQN):
 
     def _find_frame_stack(self, replay_buffer: FrameReplayBuffer) -> None:
         """Let the buffer know how the environment stacks frames, unless the user said it of one where no wrapper tells."""
-        if self.env is not None:
-            found = find_frame_stack(self.env)
-            if found.depth > 1 or replay_buffer.frame_stack is None:
-                replay_buffer.set_frame_stack(found)
+        if self.env is None:
+            return
+        found, given = find_frame_stack(self.env), self.replay_buffer_kwargs.get("frame_stack")
+        if given is None:
+            replay_buffer.set_frame_stack(found)
+        elif given > 1 and found.depth > 1 and found != replay_buffer.frame_stack:
+            raise ValueError(
+                f"frame_stack={given} contradicts the environment, whose wrappers stack {found}. Leave it out of "
+                f"replay_buffer_kwargs: "
+                "it is found from the wrappers. Or pass 1, which is always right and stores whole observations."
+            )
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """
@@ -230,7 +236,7 @@ class ComposableDQN(DQN):
         # A stream of its own: with the plain seed it would repeat what the replay draws.
         entropy = np.random.randint(2**31) if seed is None else seed
         self._rng = np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(1,)))
-        if seed is not None and isinstance(self.replay_buffer, FrameReplayBuffer):
+        if seed is not None and isinstance(self.replay_buffer, FrameReplayBuffer) and "seed" not in self.replay_buffer_kwargs:
             self.replay_buffer.seed(seed)
 
     def _setup_learn(
@@ -250,7 +256,10 @@ class ComposableDQN(DQN):
             self._find_frame_stack(self.replay_buffer)
             if reset_num_timesteps or self._last_obs is None:
                 self.replay_buffer.end_trajectory()  # the environment is about to be reset
-        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        prepared = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        assert self._last_obs is not None
+        check_finite("observation", self._last_obs, self.num_timesteps)
+        return prepared
 
     def learn(
         self: SelfComposableDQN,
@@ -303,7 +312,7 @@ class ComposableDQN(DQN):
         if not explores.all():
             greedy, state = self.policy.predict(observation, state, episode_start, deterministic)
             actions = np.where(explores, actions, greedy)
-        return (actions if vectorized else actions[0]), state
+        return (actions if vectorized else np.asarray(actions[0])), state
 
     def _random_actions(self, n_envs: int) -> np.ndarray:
         assert isinstance(self.action_space, spaces.Discrete)
@@ -325,13 +334,28 @@ class ComposableDQN(DQN):
         infos: list[dict[str, Any]],
     ) -> None:
         check_finite("reward", reward, self.num_timesteps)
-        for values in new_obs.values() if isinstance(new_obs, dict) else [new_obs]:
-            check_finite("observation", values, self.num_timesteps)
+        check_finite("observation", new_obs, self.num_timesteps)
         for env in np.flatnonzero(dones):
-            last = infos[env].get("terminal_observation")
-            for values in last.values() if isinstance(last, dict) else [] if last is None else [last]:
-                check_finite("terminal observation", np.asarray(values)[None], self.num_timesteps, int(env))
+            if (last := infos[env].get("terminal_observation")) is not None:
+                last = (
+                    {key: values[None] for key, values in last.items()} if isinstance(last, dict) else np.asarray(last)[None]
+                )
+                check_finite("terminal observation", last, self.num_timesteps, int(env))
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """
+        Collect experience, as SB3's.
+
+        :param args: as SB3's
+        :param kwargs: as SB3's
+        :return: what was collected
+        """
+        rollout = super().collect_rollouts(*args, **kwargs)
+        if not rollout.continue_training:
+            # SB3 leaves before the last step is stored, so the environment is one step ahead: let the next learn() reset it.
+            self._last_obs = None
+        return rollout
 
     def _on_step(self) -> None:
         """Update the target network and epsilon. Called after each step of the vectorized environment."""
@@ -385,8 +409,8 @@ class ComposableDQN(DQN):
         """Importance-sampling exponent, annealed from ``beta0`` to 1 (Schaul et al. 2016, section 3.4)."""
         done = 1.0 - self._current_progress_remaining
         if self.prioritized_replay_beta_iters is not None:
-            done = min(1.0, self.num_timesteps / self.prioritized_replay_beta_iters)
-        return self.prioritized_replay_beta0 + done * (1.0 - self.prioritized_replay_beta0)
+            done = self.num_timesteps / self.prioritized_replay_beta_iters
+        return self.prioritized_replay_beta0 + min(1.0, done) * (1.0 - self.prioritized_replay_beta0)
 
     def training_figures(self) -> dict[str, float]:
         """
@@ -445,7 +469,7 @@ class ComposableDQN(DQN):
         if isinstance(path, (str, pathlib.Path)):
             path = pathlib.Path(path)
             path = path if path.exists() else path.with_name(path.name + ".zip")
-            check_model_file(path)
+        check_model_file(path)  # type: ignore[arg-type]
         return super().load(path, *args, **kwargs)
 
     def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
@@ -454,14 +478,32 @@ class ComposableDQN(DQN):
 
         :param path: path to the pickled replay buffer
         :param truncate_last_traj: as SB3's, for ``HerReplayBuffer``
-        :raises ValueError: when the buffer was filled by another number of environments
+        :raises ValueError: when the buffer does not fit the model; the model then keeps its own
         """
+        before = self.replay_buffer
         super().load_replay_buffer(path, truncate_last_traj)
-        assert self.replay_buffer is not None
-        if self.replay_buffer.n_envs != self.n_envs:
-            raise ValueError(
-                f"The replay buffer in {path} was filled by n_envs={self.replay_buffer.n_envs} environments, the model has "
-                f"n_envs={self.n_envs}: create the model's environment with as many."
-            )
-        if isinstance(self.replay_buffer, FrameReplayBuffer):
-            self.replay_buffer.end_trajectory()
+        loaded = self.replay_buffer
+        assert loaded is not None
+        try:
+            check_replay_buffer(self, loaded, before)
+        except ValueError:
+            self.replay_buffer = before
+            raise
+        if isinstance(loaded, FrameReplayBuffer):
+            loaded.end_trajectory()
+
+    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto") -> None:
+        """
+        Load parameters, as SB3's.
+
+        :param load_path_or_dict: a file, or what ``get_parameters`` returns (of SB3's DQN too)
+        :param exact_match: whether every parameter must be given
+        :param device: where to load them
+        """
+        # How Adam runs is a matter of this optimizer, not of the one that the parameters come from.
+        ways: list[dict[str, Any]] = [
+            {way: group[way] for way in ("fused", "foreach") if way in group} for group in self.policy.optimizer.param_groups
+        ]
+        super().set_parameters(load_path_or_dict, exact_match, device)
+        for group, way in zip(self.policy.optimizer.param_groups, ways, strict=True):
+            group.update(way)

@@ -19,8 +19,8 @@ class DemoConfig:
     :param video_steps: environment steps after which a film ends, even within a game
     """
 
-    game: str = "pong"
-    steps: int = 100_000
+    game: str = "kung_fu_master"
+    steps: int = 45_000
     seed: int = 0
     n_envs: int = 8
     output: str | Path | None = None

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -26,13 +27,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def check_model_file(path: Path) -> None:
+def check_model_file(path: Path | IO[bytes]) -> None:
     """
-    :param path: a model's zip file
+    :param path: a model's zip file, or one that is open
     :raises FileNotFoundError: when there is none
     :raises ValueError: when it is not a complete zip file of one of this package's models
     """
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         raise FileNotFoundError(f"There is no model file {path}.")
     try:
         with zipfile.ZipFile(path) as archive:
@@ -43,6 +44,9 @@ def check_model_file(path: Path) -> None:
         raise ValueError(
             f"{path} is not a complete model file: is it cut short? Load one that a model's save() wrote."
         ) from error
+    finally:
+        if not isinstance(path, Path):
+            path.seek(0)
     if damaged is not None:
         raise ValueError(f"{path} is damaged: its part {damaged!r} does not match its checksum. Load another copy.")
     if b'"double_q"' not in data:

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium import spaces
+from stable_baselines3.common.buffers import ReplayBuffer
 
 from sb3_dqn_ext.policies import DQNExtPolicy
+from sb3_dqn_ext.replay import FrameReplayBuffer
 
 if TYPE_CHECKING:
     from sb3_dqn_ext.composable_dqn import ComposableDQN
@@ -16,22 +18,20 @@ def check_arguments(model: "ComposableDQN") -> None:
     :param model: with its constructor's arguments as attributes
     :raises ValueError: when one is out of range, or some don't go together
     """
+    for name in ("buffer_size", "batch_size", "n_steps", "prioritized_replay_beta_iters"):
+        value = getattr(model, name)
+        if name == "prioritized_replay_beta_iters" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}={value!r} is not possible: use a whole number, 1 or more.")
     rules: list[tuple[str, bool, str]] = [
         ("policy", issubclass(model.policy_class, DQNExtPolicy), "use a policy alias or a subclass of DQNExtPolicy"),
-        ("buffer_size", model.buffer_size >= 1, "use at least 1 transition"),
-        ("batch_size", model.batch_size >= 1, "use at least 1"),
         ("tau", 0 <= model.tau <= 1, "use 1 for hard updates, less for soft ones"),
         ("gamma", 0 <= model.gamma <= 1, "use a number from 0 to 1"),
-        ("n_steps", model.n_steps >= 1, "use 1 for one-step targets"),
         ("exploration_initial_eps", 0 <= model.exploration_initial_eps <= 1, "use a probability"),
         ("exploration_final_eps", 0 <= model.exploration_final_eps <= 1, "use a probability"),
         ("prioritized_replay_alpha", 0 <= model.prioritized_replay_alpha <= 1, "use 0 (uniform) to 1 (fully prioritized)"),
         ("prioritized_replay_beta0", 0 <= model.prioritized_replay_beta0 <= 1, "use a number from 0 to 1"),
-        (
-            "prioritized_replay_beta_iters",
-            model.prioritized_replay_beta_iters is None or model.prioritized_replay_beta_iters > 0,
-            "use a number of environment steps, or None for the whole training",
-        ),
         ("prioritized_replay_eps", model.prioritized_replay_eps > 0, "use a small positive number"),
         (
             "exploration_decay",
@@ -55,19 +55,50 @@ def check_arguments(model: "ComposableDQN") -> None:
             raise ValueError(f"n_steps={model.n_steps} is not possible with Dict observations: use n_steps=1.")
 
 
-def check_finite(name: str, values: np.ndarray, step: int, first_env: int = 0) -> None:
+def check_replay_buffer(model: "ComposableDQN", loaded: ReplayBuffer, expected: ReplayBuffer | None) -> None:
+    """
+    :param model: the model that a buffer was loaded for
+    :param loaded: the buffer
+    :param expected: the buffer that the model made for itself, if it still has it
+    :raises ValueError: when they would not learn alike
+    """
+    names = ["n_envs", "observation_space", "action_space"]
+    if expected is not None and isinstance(loaded, FrameReplayBuffer) != isinstance(expected, FrameReplayBuffer):
+        raise ValueError(
+            f"The file holds a {type(loaded).__name__}, the model uses a {type(expected).__name__}: load a buffer "
+            f"that was saved by the "
+            "same algorithm, or pass its class as replay_buffer_class."
+        )
+    if isinstance(loaded, FrameReplayBuffer) and isinstance(expected, FrameReplayBuffer):
+        names += ["n_steps", "gamma", "alpha"]
+    for name in names:
+        theirs = getattr(loaded, name)
+        ours = getattr(model if expected is None else expected, name)
+        if theirs != ours:
+            raise ValueError(
+                f"The replay buffer in the file has {name}={theirs}, the model {name}={ours}: create the model with "
+                f"the settings that "
+                "the buffer was filled with."
+            )
+
+
+def check_finite(
+    name: str, values: np.ndarray | tuple[np.ndarray, ...] | dict[str, np.ndarray], step: int, first_env: int = 0
+) -> None:
     """
     :param name: what the values are
-    :param values: [E, ...]
+    :param values: [E, ...], or a dict of such
     :param step: environment steps so far
     :param first_env: the environment that the first of them belongs to
     :raises ValueError: when one is NaN or infinite
     """
-    values = np.asarray(values)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        env = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).argmax())
-        bad = values[env][~np.isfinite(values[env])].flat[0]
-        raise ValueError(
-            f"Environment {first_env + env} gave a {name} of {bad} at environment step {step}. Mend the environment, or find "
-            "the cause with stable_baselines3.common.vec_env.VecCheckNan."
-        )
+    for array in values.values() if isinstance(values, dict) else [values]:
+        array = np.asarray(array)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            env = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).argmax())
+            bad = array[env][~np.isfinite(array[env])].flat[0]
+            article = "an" if name[0] in "aeiou" else "a"
+            raise ValueError(
+                f"Environment {first_env + env} gave {article} {name} of {bad} at environment step {step}. Mend the "
+                "environment, or find the cause with stable_baselines3.common.vec_env.VecCheckNan."
+            )

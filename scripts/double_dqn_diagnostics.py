@@ -3,7 +3,7 @@ Double DQN under the microscope: four panels that show how it learns, and flags 
 
 CartPole with its full limit of 500 steps; the target is 475 in the evaluation, where training stops. The panels show the
 reward with its running mean, the loss with the updates of the target network, the mean Q-value and epsilon. With
-gamma 0.98 and 1 per step no true value exceeds 1 / (1 - 0.98) = 50.
+gamma 0.99 and 1 per step no true value exceeds 1 / (1 - 0.99) = 100.
 
   python scripts/double_dqn_diagnostics.py                          the target within some 10,000 steps
   python scripts/double_dqn_diagnostics.py --no-stop                what happens if it goes on
@@ -35,9 +35,9 @@ from sb3_dqn_ext.report.curves import Reference, Series, plot_diagnostics
 
 TARGET = 475
 BATCH_SIZE = 64
-GAMMA = 0.98
-TARGET_UPDATE_INTERVAL = 250
-LOG_EVERY = 50
+GAMMA = 0.99
+TARGET_UPDATE_INTERVAL = 100
+LOG_EVERY = 25
 
 
 def make_env() -> gym.Env:
@@ -68,7 +68,7 @@ def make_model(options: argparse.Namespace) -> ComposableDQN:
         gamma=GAMMA,
         target_update_interval=TARGET_UPDATE_INTERVAL,
         exploration_fraction=0.2,
-        exploration_final_eps=0.1,
+        exploration_final_eps=0.05,
         double_q=options.double,
         prioritized_replay=options.prioritized,
         policy_kwargs=dict(net_arch=[64, 64]),

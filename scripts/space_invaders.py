@@ -11,7 +11,9 @@ You will see
 The learner is told the sign of each reward, and that a lost life is the end, which makes learning easier. The
 evaluation plays whole games and counts real points.
 
-The default is short: enough to beat the random agent. For a good player give it a night: --steps 5000000.
+The default is short, and enough to beat the random agent: with seed 0 the best network scored 237 ± 158 in ten fresh games
+and the last one 254 ± 126, where the random agent had 127 ± 67. It took 10 minutes on one CPU core that others used, too.
+For a good player give it a night: --steps 5000000. Ctrl-C ends the training and keeps what was learned.
 """
 
 import argparse
@@ -19,13 +21,15 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 
-from common import compare_with_random, make_parser, positive, start_run
+import numpy as np
+from common import EVALUATION_SEED, compare_with_random, make_parser, positive, start_run
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_dqn_ext import AtariVecEnv, PrioritizedDQN, make_atari_vec_env
 from sb3_dqn_ext.callbacks import EpisodeLogCallback, ProgressCallback, learn_until_interrupted
-from sb3_dqn_ext.report.curves import GREEN, Evaluations, Panel, Series, plot_panels
+from sb3_dqn_ext.evaluation.scores import GameScores, evaluate_games
+from sb3_dqn_ext.report.curves import GREEN, Evaluations, Panel, Reference, Series, plot_panels
 from sb3_dqn_ext.report.video import record_video
 
 GAME = "SpaceInvadersNoFrameskip-v4"
@@ -64,22 +68,25 @@ def make_model(env: VecEnv, options: argparse.Namespace) -> PrioritizedDQN:
 class PlotCallback(BaseCallback):
     """Draws what is known so far; ``EvalCallback`` calls it after each evaluation."""
 
-    def __init__(self, options: argparse.Namespace, history: EpisodeLogCallback) -> None:
+    def __init__(self, options: argparse.Namespace, history: EpisodeLogCallback, random: GameScores) -> None:
         super().__init__()
         self.options, self.history = options, history
+        self.random_score = Reference(random.mean, "random agent")
+        self.random_length = Reference(float(np.mean(random.lengths)), "random agent")
 
     def _on_step(self) -> bool:
         evaluation, games = self.parent, self.history.episodes
         assert isinstance(evaluation, EvalCallback)
         times = evaluation.evaluations_timesteps
-        steps = [game.step for game in games]
+        steps, points = [game.step for game in games], [game.score for game in games]
         scores = Evaluations.from_games(times, evaluation.evaluations_results)
         lengths = Evaluations.from_games(times, evaluation.evaluations_length)
+        durations = Series(steps, [game.length for game in games])
         plot_panels(
             self.options.folder / "learning_curve.png",
             [
-                Panel("score", Series(steps, [game.score for game in games]), "training game", 20, scores),
-                Panel("steps per game", Series(steps, [game.length for game in games]), smooth=20, evaluations=lengths),
+                Panel("score", Series(steps, points), "training game", 20, scores, [self.random_score]),
+                Panel("steps per game", durations, "training game", 20, lengths, [self.random_length]),
                 Panel("epsilon", Series(steps, [game.epsilon for game in games]), color=GREEN),
             ],
             f"Space Invaders, seed {self.options.seed}",
@@ -98,11 +105,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     with closing(make_env()) as env:
         show_spaces(env)
         record_video(None, env, folder / "random.mp4", fps=30, seed=options.seed)
+        random = evaluate_games(None, env, options.games, options.seed + EVALUATION_SEED)
+    print(f"The random agent (see {folder / 'random.mp4'}) scores {random.mean:.1f} ± {random.std:.1f}", flush=True)
     model = make_model(make_atari_vec_env(GAME, N_ENVS, seed=options.seed), options)
     history = EpisodeLogCallback(folder)
     evaluation = EvalCallback(
         make_atari_vec_env(GAME, N_ENVS, seed=options.seed + 1_000, episodic_life=False, clip_reward=False),
-        callback_after_eval=PlotCallback(options, history),
+        callback_after_eval=PlotCallback(options, history, random),
         n_eval_episodes=options.games,
         eval_freq=max((options.eval_every or options.steps // 6) // N_ENVS, 1),
         log_path=str(folder),

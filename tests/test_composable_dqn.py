@@ -16,10 +16,11 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import BitFlippingEnv, FakeImageEnv, IdentityEnv, SimpleMultiObsEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
 from stable_baselines3.her import HerReplayBuffer
 
 from sb3_dqn_ext import ComposableDQN, DoubleDQN, DuelingDQN, FrameReplayBuffer, PrioritizedDQN
+from sb3_dqn_ext.replay.n_step import CONTINUES, TRUNCATED
 
 PRESETS = [ComposableDQN, DoubleDQN, DuelingDQN, PrioritizedDQN]
 SMALL: dict[str, Any] = {"learning_starts": 20, "buffer_size": 500, "batch_size": 8, "device": "cpu"}
@@ -211,6 +212,10 @@ def test_beta_is_annealed_over_the_training_or_the_given_steps() -> None:
     model = PrioritizedDQN("MlpPolicy", "CartPole-v1", prioritized_replay_beta_iters=200, **SMALL)
     model.learn(100)
     assert model._beta() == pytest.approx(0.7)
+    model = PrioritizedDQN("MlpPolicy", "CartPole-v1", **(SMALL | {"train_freq": (1, "episode"), "learning_starts": 0}))
+    model.learn(5)  # a whole episode, beyond the total
+    assert model.num_timesteps > 5
+    assert model._beta() == 1.0
 
 
 def test_alpha_zero_equals_uniform() -> None:
@@ -254,12 +259,33 @@ def test_a_second_learn_resets_the_environment_and_cuts_the_window() -> None:
     model.learn(25)
     buffer = model.replay_buffer
     last = int(buffer._newest[0])
-    was_open = bool(buffer._open[0])
-    model.learn(5)
-    assert was_open, "pick another seed: the episode ended just here"
-    assert buffer.storage.ends[last] == 2
-    model.learn(5, reset_num_timesteps=False)
-    assert buffer.storage.ends[int(buffer._newest[0])] == 2
+    assert buffer._open[0], "pick another seed: the episode ended just here"
+    model.learn(3)
+    assert buffer.storage.ends[last] == TRUNCATED
+    last = int(buffer._newest[0])
+    assert buffer._open[0], "pick another seed: the episode ended just here"
+    model.learn(3, reset_num_timesteps=False)
+    assert buffer.storage.ends[last] == CONTINUES
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_learning_goes_on_after_a_callback_stopped_it(depth: int) -> None:
+    class Stop(BaseCallback):
+        def _on_step(self) -> bool:
+            return self.num_timesteps < 30
+
+    env = make_vec_env("CartPole-v1", n_envs=1, seed=0)
+    model = ComposableDQN("MlpPolicy", VecFrameStack(env, depth) if depth > 1 else env, seed=0, **SMALL)
+    model.learn(100, callback=Stop())
+    assert model.num_timesteps == 30
+    model.learn(50, reset_num_timesteps=False)  # SB3 lost the step in which it was stopped
+    stored = model.replay_buffer.size()
+    assert stored == model.num_timesteps - 1
+    observations = model.replay_buffer.observations[:stored, 0, -4:]
+    following = model.replay_buffer.next_observations[:stored, 0, -4:]
+    goes_on = model.replay_buffer.dones[:stored, 0] == 0
+    # CartPole moves by 0.02 s times its velocity in one step; across a lost step it would move by twice that.
+    np.testing.assert_allclose((following - observations)[goes_on, 0], 0.02 * observations[goes_on, 1], atol=1e-6)
 
 
 def test_callbacks_evaluation_and_tensorboard(tmp_path: Path) -> None:
@@ -324,7 +350,7 @@ def test_learns_the_identity(flags: dict[str, Any]) -> None:
     [{"gamma": 1.01}, {"n_steps": 0}, {"buffer_size": 0}, {"batch_size": 0}, {"tau": 2.0}, {"exploration_initial_eps": 1.5},
      {"exploration_final_eps": -0.1}, {"prioritized_replay_alpha": 1.5}, {"prioritized_replay_beta0": -1.0},
      {"prioritized_replay_beta_iters": 0}, {"prioritized_replay_eps": 0.0}, {"exploration_decay": 0.0},
-     {"mixed_precision": "fp8"}],
+     {"mixed_precision": "fp8"}, {"buffer_size": 1e4}, {"n_steps": 2.5}, {"n_steps": True}, {"batch_size": 32.0}],
 )  # fmt: skip
 def test_arguments_out_of_range_are_named(kwargs: dict[str, Any]) -> None:
     ((name, value),) = kwargs.items()
@@ -369,6 +395,56 @@ def test_frame_stack_that_contradicts_the_environment() -> None:
         ComposableDQN("CnnPolicy", VecFrameStack(image_env(), 4), replay_buffer_kwargs={"frame_stack": 3}, **SMALL)
 
 
+def test_depth_one_always_works_and_is_what_the_error_recommends() -> None:
+    class Noisy(VecEnvWrapper):
+        """Changes stacked pixels, so that they are no longer a stack."""
+
+        def reset(self) -> np.ndarray:
+            return self.venv.reset()
+
+        def step_wait(self) -> tuple:
+            obs, *rest = self.venv.step_wait()
+            return (obs // 2 + np.random.randint(0, 9, size=obs.shape).astype(obs.dtype), *rest)
+
+    with pytest.raises(ValueError, match=r"frame_stack=1"):
+        ComposableDQN("CnnPolicy", Noisy(VecFrameStack(image_env(), 4)), **SMALL).learn(50)
+    model = ComposableDQN("CnnPolicy", Noisy(VecFrameStack(image_env(), 4)), replay_buffer_kwargs={"frame_stack": 1}, **SMALL)
+    model.learn(50)
+    assert model.replay_buffer.size() == model.num_timesteps
+
+
+def test_observations_of_another_dtype_are_stored_in_the_spaces_dtype() -> None:
+    class Double(VecEnvWrapper):
+        def reset(self) -> np.ndarray:
+            return self.venv.reset().astype(np.float64) / 3
+
+        def step_wait(self) -> tuple:
+            obs, rewards, dones, infos = self.venv.step_wait()
+            for info in infos:
+                if "terminal_observation" in info:
+                    info["terminal_observation"] = info["terminal_observation"].astype(np.float64) / 3
+            return obs.astype(np.float64) / 3, rewards, dones, infos
+
+    model = ComposableDQN("MlpPolicy", Double(make_vec_env("CartPole-v1", seed=0)), n_steps=3, **SMALL)
+    model.learn(60)
+    assert model.replay_buffer.dones.sum() == model._episode_num
+
+
+def test_layout_that_differs_from_the_space_is_refused() -> None:
+    env = VecNormalize(image_env(), norm_obs=False)  # SB3 puts VecTransposeImage outside, and the originals stay as they were
+    with pytest.raises(ValueError, match="put VecTransposeImage inside"):
+        ComposableDQN("CnnPolicy", env, **SMALL).learn(50)
+
+
+def test_nan_in_the_first_observation_is_found() -> None:
+    class BrokenAtTheStart(Broken):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
+            return np.full(2, np.nan, np.float32), {}
+
+    with pytest.raises(ValueError, match="Environment 0 gave an observation of nan at environment step 0"):
+        ComposableDQN("MlpPolicy", DummyVecEnv([lambda: BrokenAtTheStart("")]), **SMALL).learn(10)
+
+
 class Broken(gym.Env):
     """Gives NaN in its 7th step."""
 
@@ -391,7 +467,7 @@ class Broken(gym.Env):
 def test_nan_and_infinity_are_named_with_environment_and_step() -> None:
     for what, value in (("reward", "nan"), ("observation", "inf")):
         env = DummyVecEnv([lambda: Broken(""), lambda what=what: Broken(what)])
-        with pytest.raises(ValueError, match=rf"Environment 1 gave a {what} of {value} at environment step 14"):
+        with pytest.raises(ValueError, match=rf"Environment 1 gave an? {what} of {value} at environment step 14"):
             ComposableDQN("MlpPolicy", env, **SMALL).learn(100)
 
 
@@ -438,6 +514,28 @@ def test_a_crash_while_saving_keeps_the_old_file(tmp_path: Path, monkeypatch: py
         model.save(tmp_path / "model")
     assert (tmp_path / "model.zip").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+
+
+def test_replay_that_would_learn_otherwise_is_refused_and_the_models_own_kept(tmp_path: Path) -> None:
+    saved = ComposableDQN("MlpPolicy", "CartPole-v1", **SMALL)
+    saved.learn(20)
+    saved.save_replay_buffer(tmp_path / "replay")
+    for cls, kwargs, match in (
+        (PrioritizedDQN, {}, r"alpha=0.0, the model alpha=0.6"),
+        (ComposableDQN, {"n_steps": 3}, r"n_steps=1, the model n_steps=3"),
+        (ComposableDQN, {"replay_buffer_class": ReplayBuffer}, "holds a FrameReplayBuffer, the model uses a ReplayBuffer"),
+    ):
+        model = cls("MlpPolicy", "CartPole-v1", **kwargs, **SMALL)
+        own = model.replay_buffer
+        with pytest.raises(ValueError, match=match):
+            model.load_replay_buffer(tmp_path / "replay")
+        assert model.replay_buffer is own
+
+
+def test_parameters_of_sb3_leave_adam_fused() -> None:
+    model = ComposableDQN("MlpPolicy", "CartPole-v1", **SMALL)
+    model.set_parameters(DQN("MlpPolicy", "CartPole-v1", device="cpu").get_parameters())
+    assert model.policy.optimizer.param_groups[0]["fused"] is True
 
 
 def test_replay_of_another_number_of_environments_is_refused(tmp_path: Path) -> None:

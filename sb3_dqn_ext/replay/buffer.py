@@ -1,5 +1,6 @@
 """The replay buffer: SB3's face over frame rings, n-step windows and priorities."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +40,9 @@ class FrameReplayBuffer(StoredArrays):
     Sampling is uniform with ``alpha=0`` and prioritized otherwise (Schaul et al. 2016, arXiv 1511.05952), on one code path.
 
     An episode that ends by a time limit, or is cut off when ``learn()`` resets the environment, keeps its last observation to
-    bootstrap from, at the cost of one slot. Nothing bootstraps from a terminal observation, so none is kept: there
+    bootstrap from, at the cost of one slot, so that the buffer holds one transition less. A wrapper that begins episodes with
+    repeated frames instead of zeros costs ``frame_stack - 1`` slots an episode. Nothing bootstraps from a terminal
+    observation, so none is kept: there
     ``next_observations`` holds the observation before it.
 
     :param buffer_size: number of transitions to hold, over all environments together
@@ -56,7 +59,8 @@ class FrameReplayBuffer(StoredArrays):
     :param stack_axis: axis along which frames are stacked, 0 (channels first) or -1 (channels last)
     :param alpha: priority exponent, 0 for uniform sampling
     :param eps: added to the absolute TD error before the exponent
-    :param reserved_size: keep the first so many transitions (over all environments together) for ever
+    :param reserved_size: keep the first so many transitions (over all environments together) for ever; fewer, with a warning,
+        where so many episodes were cut off that their last observations filled the buffer
     :param seed: seed of the sampling; if None it is drawn from NumPy's global generator
     :raises ValueError: when an argument is out of range
     """
@@ -90,7 +94,12 @@ class FrameReplayBuffer(StoredArrays):
         _check(0 <= gamma <= 1, "gamma", gamma, "use a number from 0 to 1")
         _check(0 <= alpha <= 1, "alpha", alpha, "use 0 (uniform) to 1 (fully prioritized)")
         _check(eps > 0, "eps", eps, "use a small positive number, or transitions without error would never be replayed again")
-        _check(frame_stack is None or frame_stack >= 1, "frame_stack", frame_stack, "use the depth of the stack, 1 for none")
+        _check(
+            frame_stack is None or 1 <= frame_stack <= 256,
+            "frame_stack",
+            frame_stack,
+            "use the depth of the stack, 1 for none",
+        )
         _check(stack_axis in (0, -1), "stack_axis", stack_axis, "use 0 (channels first) or -1 (channels last)")
         _check(
             0 <= reserved_size < max(buffer_size, 1),
@@ -107,10 +116,10 @@ class FrameReplayBuffer(StoredArrays):
         self.eps = eps
         self.reserved_size = reserved_size
         self.frame_stack: FrameStack | None = None
-        if frame_stack is not None:
-            self.set_frame_stack(FrameStack(frame_stack, stack_axis))
         self.seed(seed)
         self.reset()
+        if frame_stack is not None:
+            self.set_frame_stack(FrameStack(frame_stack, stack_axis))
 
     def seed(self, seed: int | None = None) -> None:
         """
@@ -123,15 +132,19 @@ class FrameReplayBuffer(StoredArrays):
         Say how observations are stacked, before the first transition.
 
         :param stack: depth and axis, as :func:`find_frame_stack` finds them
-        :raises ValueError: when the observations can't be stacked so, or another depth was given before
+        :raises ValueError: when the observations can't be stacked so, or transitions are stored that are stacked otherwise
         """
+        if self.frame_stack == stack:
+            return
         stack.frame_shape(self.obs_shape)
-        if self.frame_stack not in (None, stack):
+        if self._n_adds > 0:
             raise ValueError(
-                f"frame_stack={self.frame_stack} contradicts the environment, whose wrappers stack {stack}. Leave it out "
-                "of replay_buffer_kwargs: it is found from the wrappers."
+                f"The replay buffer holds transitions with {self.frame_stack}, the environment stacks {stack}: "
+                f"create a new model, "
+                "or call replay_buffer.reset() to forget them."
             )
         self.frame_stack = stack
+        self._storage = None
 
     def reset(self) -> None:
         """Forget all transitions and give their memory back."""
@@ -161,12 +174,12 @@ class FrameReplayBuffer(StoredArrays):
         n_slots = capacity * self.n_envs
         dtype = np.dtype(self.observation_space.dtype)
         frame_bytes = int(np.prod(stack.frame_shape(self.obs_shape))) * dtype.itemsize
-        needed, available = n_slots * (frame_bytes + BYTES_BESIDE_FRAME), psutil.virtual_memory().available
-        if needed > available:
-            raise ValueError(
-                f"buffer_size={self.buffer_size * self.n_envs} needs {needed / 1e9:.1f} GB when full, but only "
-                f"{available / 1e9:.1f} GB of memory are free: reduce buffer_size."
-            )
+        needed, memory = n_slots * (frame_bytes + BYTES_BESIDE_FRAME), psutil.virtual_memory()
+        message = f"buffer_size={self.buffer_size * self.n_envs} needs {needed / 1e9:.1f} GB when full, but this machine has"
+        if needed > memory.total:
+            raise ValueError(f"{message} only {memory.total / 1e9:.1f} GB of memory: reduce buffer_size.")
+        if needed > memory.available:
+            warnings.warn(f"{message} only {memory.available / 1e9:.1f} GB of memory free.", stacklevel=2)
         ring = FrameRing(capacity, self.n_envs, self.obs_shape, dtype, stack)
         self._head = self._newest = self._free = ring.offset
         return Storage(
@@ -206,14 +219,13 @@ class FrameReplayBuffer(StoredArrays):
         :raises ValueError: when the observations are not stacked as ``frame_stack`` says, or the memory does not suffice
         """
         ring, tree, actions, rewards, ends = self.storage
-        shape = (self.n_envs, *self.obs_shape)
-        frames, next_frames = ring.stack.split(np.reshape(obs, shape)), ring.stack.split(np.reshape(next_obs, shape))
-        self._check_stacking(frames, next_frames)
+        frames, next_frames = self._frames_of(obs), self._frames_of(next_obs)
         done = np.array(done, dtype=bool)
         truncated = np.zeros(self.n_envs, dtype=bool)
         if self.handle_timeout_termination:
             truncated[:] = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
         terminal = done & ~truncated
+        self._check_stacking(frames[~terminal], next_frames[~terminal], np.flatnonzero(~terminal))
 
         # An observation that is not the last one's successor begins an episode, announced or not.
         self._cut(self._open & (ring.frames[self._head] != frames[:, -1]).reshape(self.n_envs, -1).any(axis=1))
@@ -288,22 +300,48 @@ class FrameReplayBuffer(StoredArrays):
         # and the next transition may take depth + 1 slots.
         left = ring.offset + ring.capacity - self._head
         closing = self._reserving & ((self._n_adds * self.n_envs >= self.reserved_size) | (left <= 2 * ring.stack.depth + 2))
+        if closing.any() and self._n_adds * self.n_envs < self.reserved_size:
+            warnings.warn(
+                f"Only {self._n_adds} of {self.reserved_size // self.n_envs} transitions of environments "
+                f"{np.flatnonzero(closing)} "
+                "are reserved, because the observations that truncated episodes end with need the space: enlarge buffer_size.",
+                stacklevel=2,
+            )
         self._cut(self._open & closing)
         ring.first = np.where(closing, self._free - ring.offset, ring.first)
         self._reserving &= ~closing
 
-    def _check_stacking(self, frames: np.ndarray, next_frames: np.ndarray) -> None:
+    def _frames_of(self, observations: np.ndarray) -> np.ndarray:
         """
-        :param frames: [E, depth, *frame_shape]
-        :param next_frames: [E, depth, *frame_shape], each one frame further
+        :param observations: [E, *obs_shape]; for Discrete spaces also [E]
+        :return: [E, depth, *frame_shape] in the dtype of the observation space
+        """
+        shape = (self.n_envs, *self.obs_shape)
+        observations = np.asarray(observations, dtype=self.observation_space.dtype)
+        if observations.shape != shape:
+            if observations.size != self.n_envs:  # only a single number may come without its axis
+                raise ValueError(
+                    f"The observations have shape {observations.shape}, the observation space says {shape}. If a "
+                    f"wrapper keeps the "
+                    "originals from before VecTransposeImage (VecNormalize does), put VecTransposeImage inside it."
+                )
+            observations = observations.reshape(shape)
+        return self.storage.ring.stack.split(observations)
+
+    def _check_stacking(self, frames: np.ndarray, next_frames: np.ndarray, envs: np.ndarray) -> None:
+        """
+        :param frames: [K, depth, *frame_shape]
+        :param next_frames: [K, depth, *frame_shape], each one frame further
+        :param envs: int64 [K], the environments they are of
         :raises ValueError: when they are not
         """
         if np.array_equal(frames[:, 1:], next_frames[:, :-1]):
             return
-        wrong = (frames[:, 1:] != next_frames[:, :-1]).reshape(self.n_envs, -1).any(axis=1)
+        wrong = (frames[:, 1:] != next_frames[:, :-1]).reshape(len(envs), -1).any(axis=1)
         raise ValueError(
-            f"The observations of environment {int(wrong.argmax())} are not a stack of {frames.shape[1]} frames moving on by "
-            "one frame a step, so storing single frames would replay something the agent never saw. If a wrapper changes "
+            f"The observations of environment {envs[wrong.argmax()]} are not a stack of {frames.shape[1]} frames "
+            f"moving on by one "
+            "frame a step, so storing single frames would replay something the agent never saw. If a wrapper changes "
             "stacked observations, or they are not stacked, pass replay_buffer_kwargs=dict(frame_stack=1)."
         )
 
@@ -347,7 +385,8 @@ class FrameReplayBuffer(StoredArrays):
 
     def update_priorities(self, slots: np.ndarray, td_errors: np.ndarray) -> None:
         """
-        Set the priority of sampled transitions to ``(td_error + eps)**alpha``; those overwritten meanwhile stay as they are.
+        Set the priority of sampled transitions to ``(td_error + eps)**alpha``. Call it before adding: a slot that was
+        overwritten and can't be sampled yet keeps priority 0, one that can be gets the old error.
 
         :param slots: int64 [B] from :meth:`sample_batch`
         :param td_errors: float32 [B], >= 0

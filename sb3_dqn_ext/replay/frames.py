@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack, VecTransposeImage
 
@@ -73,15 +74,18 @@ def find_frame_stack(env: VecEnv) -> FrameStack:
     while isinstance(env, VecEnvWrapper):
         if isinstance(env, VecTransposeImage):
             transposed = True
-        elif isinstance(env, VecFrameStack) and not isinstance(env.observation_space.sample(), dict):
+        elif isinstance(env, VecFrameStack) and isinstance(env.observation_space, spaces.Box):
             # VecTransposeImage, which SB3 puts outside, moves the stacked channels from the last axis to the first.
             return FrameStack(env.stacked_obs.n_stack, 0 if transposed or env.stacked_obs.channels_first else -1)
         env = env.venv
     depth = getattr(env, "frame_stack", None)
     if isinstance(depth, int):
         return FrameStack(depth, 0)
-    if all(env.env_is_wrapped(FrameStackObservation)):
-        return FrameStack(int(env.get_attr("stack_size")[0]), 0)
+    try:
+        if all(env.env_is_wrapped(FrameStackObservation)):
+            return FrameStack(int(env.get_attr("stack_size")[0]), 0)
+    except (AttributeError, NotImplementedError):
+        pass  # other libraries' vector environments can't tell
     return FrameStack()
 
 

@@ -89,5 +89,6 @@ class StoredArrays(NStepReplayBuffer):
 
     @property
     def timeouts(self) -> np.ndarray:  # type: ignore[override]
-        """float32 [buffer_size, E], 1 where a time limit ended the episode, or a reset of the environment cut it off"""
+        """float32 [buffer_size, E], 1 where a time limit ended the episode, or, from the next ``add`` on, a reset "
+        "cut it off"""
         return self._fill((self._ends(self._slots()) == TRUNCATED).astype(np.float32))

@@ -42,10 +42,13 @@ def contend(name: str, n_envs: int, orders: Connection) -> None:
     """
     algorithm, arguments = CONTENDERS[name]
     if algorithm == "DQN":
+        import ale_py
+        import gymnasium as gym
         from stable_baselines3 import DQN as Algorithm
         from stable_baselines3.common.env_util import make_atari_env
         from stable_baselines3.common.vec_env import VecFrameStack
 
+        gym.register_envs(ale_py)
         env: Any = VecFrameStack(make_atari_env(GAME, n_envs=n_envs, seed=0), 4)
     else:
         import sb3_dqn_ext
@@ -79,6 +82,7 @@ def main() -> None:
         lines[name], end = context.Pipe()
         process = context.Process(target=contend, args=(name, options.n_envs, end), daemon=True)
         process.start()
+        end.close()  # so that recv() below ends when the process does
         processes.append(process)
         lines[name].send(8)  # answered after the warm-up: one contender at a time
         lines[name].recv()

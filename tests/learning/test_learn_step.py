@@ -71,7 +71,7 @@ def test_gradient_norm_is_clipped() -> None:
     model = make_model(max_grad_norm=1e-3)
     before = [value.clone() for value in model.q_net.parameters()]
     model.learn_step(make_batch())
-    change = sum(float(((a - b) ** 2).sum()) for a, b in zip(model.q_net.parameters(), before, strict=True)) ** 0.5
+    change = sum(float(((a - b).detach() ** 2).sum()) for a, b in zip(model.q_net.parameters(), before, strict=True)) ** 0.5
     assert change == pytest.approx(1e-3, rel=1e-3)
 
 
