@@ -1,22 +1,27 @@
 """
 Double DQN under the microscope: four panels that show how it learns, and flags that break it, one part at a time.
 
-CartPole with its full limit of 500 steps; the target is 475 in the evaluation, where training stops. The panels show the
-reward with its running mean, the loss with the updates of the target network, the mean Q-value and epsilon. With
-gamma 0.99 and 1 per step no true value exceeds 1 / (1 - 0.99) = 100.
+CartPole with its full limit of 500 steps. Every 1,000 steps EvalCallback plays 10 games without exploration, and when they
+reach the target of 475 on average, StopTrainingOnRewardThreshold ends the training: with seeds 0, 1 and 2 after 13,000, 13,000
+and 16,000 steps, within 25 to 39 seconds on one CPU core. The panels of learning_curve.png show
+- the reward of the training games, lower than in the evaluation because they explore, with its running mean and the target;
+- the loss with the updates of the target network. After each one there is something new to learn, so the loss jumps;
+- the mean Q-value, a stairway: reward 1 and gamma 0.99 let it rise by 1 at most with each update of the target network,
+  and no true value exceeds 1 / (1 - 0.99) = 100;
+- epsilon.
 
-  python scripts/double_dqn_diagnostics.py                          the target within some 10,000 steps
-  python scripts/double_dqn_diagnostics.py --no-stop                what happens if it goes on
-  python scripts/double_dqn_diagnostics.py --no-replay              a buffer of one batch: the last 64 steps
-  python scripts/double_dqn_diagnostics.py --no-double --no-stop    the plain maximum: compare the mean Q-value
-  python scripts/double_dqn_diagnostics.py --prioritized            replay in proportion to the TD error
-  python scripts/double_dqn_diagnostics.py --buffer 1000 --no-stop                   a short memory ...
-  python scripts/double_dqn_diagnostics.py --buffer 1000 --no-stop --reserved 1000   ... that keeps its first steps, too
+Now break it:
+  --no-stop                         go on for all of --steps: a target once reached is not kept for ever
+  --no-replay --no-stop             a buffer of one batch, the last 64 steps: catastrophic forgetting, see below
+  --no-double --no-stop             the plain maximum: compare the mean Q-value
+  --prioritized                     replay in proportion to the TD error
+  --buffer 1000 --no-stop           a short memory, and the same with
+  --reserved 1000                   the first 1,000 steps, at random, kept in memory for ever
 
 Catastrophic forgetting: without replay the network learns from its newest steps alone, which resemble each other. What
-it learns of them overwrites what it knew of other states, so that the reward rises and falls again. A good agent with
-a short memory soon remembers upright poles only, and forgets how to save a falling one; the reserved first steps, in which
-it acted at random, keep reminding it.
+it learns of them overwrites what it knew of other states: games of 200 steps are followed by games of 10, the loss leaps
+when the pole falls, and all is learned again. A good agent with a short memory remembers upright poles only; the reserved
+steps, in which the pole fell, are there to remind it.
 """
 
 import argparse

@@ -66,9 +66,10 @@ class LearnStep:
         :param batch: B transitions
         :return: figures of the update
         """
-        targets = self._targets(batch)
         with self.autocast:
+            # Before the targets: autocast then rounds the online network's weights once for both passes, with gradient.
             values = self.q_net.values(batch.observations).float()
+            targets = self._targets(batch)
         values = th.take_along_dim(values, batch.actions[:, None, None], dim=1).squeeze(1)
         loss = (batch.weights * self.rule.loss(values, targets)).mean()
 
@@ -85,9 +86,9 @@ class LearnStep:
         :param batch: B transitions
         :return: float32 [B, N]
         """
-        with self.autocast:
-            next_values = self.q_net_target.values(batch.next_observations).float()
-            selector = (
-                self.q_net(batch.next_observations).float() if self.double_q else self.q_net_target.head.q_values(next_values)
-            )
+        next_values = self.q_net_target.values(batch.next_observations).float()
+        if self.double_q:
+            selector = self.q_net(batch.next_observations).float()
+        else:
+            selector = self.q_net_target.head.q_values(next_values)
         return self.rule.backup(batch.rewards, batch.discounts, greedy_weights(selector), next_values)

@@ -72,7 +72,7 @@ def test_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         script(name).main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    assert "You will see" in text or "Double DQN under the microscope" in text
+    assert "You will see" in text or "The panels" in text
     assert "--seed" in text and "--output" in text and "default: " in text
 
 
