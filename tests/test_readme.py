@@ -8,7 +8,9 @@ import pytest
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_example_runs_and_prints_a_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_example_runs_and_prints_a_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     shorter = {"200_000": "400", "n_eval_episodes=10": "n_eval_episodes=1", "progress_bar=True": "progress_bar=False"}
     for long, short in shorter.items():
