@@ -74,7 +74,10 @@ def test_wrong_usage_is_status_2(arguments, capsys):
 
 @pytest.mark.parametrize(
     "arguments, taught",
-    [(["--help"], ["demo", "examples:", "--steps 1000000"]), (["demo", "--help"], ["(default: pong)", "Ctrl-C", "examples:"])],
+    [
+        (["--help"], ["demo", "examples:", "--steps 1000000"]),
+        (["demo", "--help"], ["(default: kung_fu_master)", "Ctrl-C", "examples:"]),
+    ],
 )
 def test_help_teaches(arguments, taught, capsys):
     with pytest.raises(SystemExit) as exit_info:

@@ -94,7 +94,7 @@ def test_the_summary_agrees_with_what_the_saved_model_plays(run):
 
 def test_it_trained_a_full_house(run):
     model = PrioritizedDQN.load(run[1] / "model.zip")
-    assert model.double_q and model.prioritized_replay and model.n_steps == 3 and model.policy_kwargs["dueling"]
+    assert model.double_q and model.prioritized_replay and model.n_steps == 10 and model.policy_kwargs["dueling"]
     assert model._n_updates > 200
 
 
@@ -104,7 +104,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, unwatched, ctrl_c_at_100, capsy
     assert summary.stopped_by == "Ctrl-C" and summary.steps == 102
     assert files(tmp_path / "run") == FILES - {"trained.mp4", "random.mp4"}
     assert PrioritizedDQN.load(tmp_path / "run" / "model.zip").num_timesteps == 102
-    assert "DemoConfig(game='pong', steps=100000" in summary.command
+    assert "DemoConfig(game='kung_fu_master', steps=100000" in summary.command
     words = capsys.readouterr().out
     assert "trained agent" in words and "1.5 ± 0.5" in words and str(tmp_path / "run" / "learning_curve.png") in words
 

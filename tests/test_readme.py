@@ -18,6 +18,6 @@ def test_example_runs_and_prints_a_score(
         code = code.replace(long, short)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
-    mean, std = map(float, re.findall(r"-?[\d.]+", capsys.readouterr().out.splitlines()[-1])[-2:])
+    mean, std = map(float, capsys.readouterr().out.splitlines()[-1].split("±"))
     assert -21 <= mean <= 21 and std == 0  # a score of Pong, of one game
     assert (tmp_path / "pong.zip").exists()

@@ -213,9 +213,11 @@ def test_space_invaders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     short_games = partial(space_invaders.make_atari_vec_env, max_num_frames_per_episode=600)
     monkeypatch.setattr(space_invaders, "make_atari_vec_env", short_games)
     models = captured(monkeypatch, ComposableDQN)
-    summary = run("space_invaders", tmp_path / "run", "--steps", "640", "--games", "1", "--eval-every", "320")
+    summary = run(
+        "space_invaders", tmp_path / "run", "--steps", "640", "--games", "1", "--eval-every", "320", "--gradient-steps", "1"
+    )
     (model,) = models
-    assert isinstance(model, PrioritizedDQN) and model._n_updates > 0
+    assert isinstance(model, PrioritizedDQN) and model._n_updates == (640 - 64) // 8
     out = capsys.readouterr().out
     assert "(4, 84, 84)" in out and "Discrete(6)" in out and "FIRE" in out
     # Raw points come in fives, and a game goes on after a lost life
