@@ -1,11 +1,24 @@
 """Presets: ComposableDQN with the extensions of one paper switched on."""
 
+import difflib
 import inspect
 from typing import Any, ClassVar
 
 from sb3_dqn_ext.composable_dqn import ComposableDQN
 
 _SIGNATURE = inspect.signature(ComposableDQN.__init__)
+
+
+def _hint(arguments: dict[str, Any]) -> str:
+    """
+    :param arguments: keyword arguments as the user wrote them
+    :return: what the first unknown one may have meant
+    """
+    unknown = next((name for name in arguments if name not in _SIGNATURE.parameters), "")
+    if unknown == "dueling":
+        return "; it belongs into policy_kwargs=dict(dueling=True)"
+    nearest = difflib.get_close_matches(unknown, _SIGNATURE.parameters, n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 class Preset(ComposableDQN):
@@ -15,7 +28,10 @@ class Preset(ComposableDQN):
     preset_policy_kwargs: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        given = _SIGNATURE.bind_partial(self, *args, **kwargs).arguments
+        try:
+            given = _SIGNATURE.bind_partial(self, *args, **kwargs).arguments
+        except TypeError as error:
+            raise TypeError(f"{type(self).__name__}: {error}{_hint(kwargs)}") from None
         del given["self"]
         given["policy_kwargs"] = self.preset_policy_kwargs | (given.get("policy_kwargs") or {})
         super().__init__(**(self.preset | given))

@@ -10,7 +10,7 @@ from sb3_dqn_ext.demo_config import DemoConfig
 
 EXAMPLES = """\
 examples:
-  sb3-dqn demo                                   the short demo, Pong
+  sb3-dqn demo                                   the short demo, ten minutes on two cores
   sb3-dqn demo --game breakout --steps 1000000   a longer run of another game
   sb3-dqn demo --help                            what can be set
 """

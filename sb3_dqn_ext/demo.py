@@ -88,7 +88,7 @@ def run_demo(config: DemoConfig, command: str | None = None) -> RunSummary:
         trained,
         random,
     )
-    _plot(folder, summary, history)
+    _plot(folder, summary, history, model, config)
     _film(model, folder, config, f"{summary.algorithm}, {summary.steps:,} steps")
     summary.write(folder)
     print(_closing_words(folder, summary))
@@ -123,8 +123,10 @@ def _film(model: BaseAlgorithm, folder: Path, config: DemoConfig, name: str) -> 
             record_video(agent, env, folder / file, name=label, max_steps=config.video_steps, fps=30, seed=seed)
 
 
-def _plot(folder: Path, summary: RunSummary, history: EpisodeLogCallback) -> None:
+def _plot(folder: Path, summary: RunSummary, history: EpisodeLogCallback, model: PrioritizedDQN, config: DemoConfig) -> None:
     steps = [game.step for game in history.episodes]
+    # From the schedule: games end too seldom to show it
+    every = [summary.steps * i / 200 for i in range(201)]
     plot_learning_curve(
         folder / "learning_curve.png",
         f"{summary.algorithm} on {summary.game}, seed {summary.seed}",
@@ -132,7 +134,7 @@ def _plot(folder: Path, summary: RunSummary, history: EpisodeLogCallback) -> Non
         smooth=10,
         evaluations=Evaluations.from_games([summary.steps], [summary.trained.scores]),
         references=[Reference(summary.random.mean, "random agent")],
-        epsilon=Series(steps, [game.epsilon for game in history.episodes]),
+        epsilon=Series(every, [model.exploration_schedule(1 - step / config.steps) for step in every]),
     )
 
 

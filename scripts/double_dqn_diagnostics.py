@@ -16,12 +16,13 @@ Now break it:
   --no-double --no-stop             the plain maximum: compare the mean Q-value
   --prioritized                     replay in proportion to the TD error
   --buffer 1000 --no-stop           a short memory, and the same with
-  --reserved 1000                   the first 1,000 steps, at random, kept in memory for ever
+  --reserved 1000                   the first 1,000 steps, in which it acted at random, kept for ever
 
 Catastrophic forgetting: without replay the network learns from its newest steps alone, which resemble each other. What
-it learns of them overwrites what it knew of other states: games of 200 steps are followed by games of 10, the loss leaps
-when the pole falls, and all is learned again. A good agent with a short memory remembers upright poles only; the reserved
-steps, in which the pole fell, are there to remind it.
+it learns of them overwrites what it knew of other states: with seed 0 and --no-replay --no-stop, games of 200 steps are
+followed by games of 10 at about 11,000, 16,000 and 24,000 steps, where the loss leaps, and all is learned again. Reserved
+memory is meant against that: early steps, in which the pole fell, are never overwritten. It is no cure: with --reserved 1000
+the best network came at step 9,000 instead of 29,000 (seed 0), but games of 10 steps went on. Look for yourself.
 """
 
 import argparse

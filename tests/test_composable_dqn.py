@@ -345,6 +345,13 @@ def test_learns_the_identity(flags: dict[str, Any]) -> None:
 # Bad input
 
 
+def test_wrong_argument_names_get_a_hint() -> None:
+    with pytest.raises(TypeError, match=r"DoubleDQN: .*'n_step'; did you mean 'n_steps'\?"):
+        DoubleDQN("MlpPolicy", "CartPole-v1", n_step=3)
+    with pytest.raises(TypeError, match=r"PrioritizedDQN: .*policy_kwargs=dict\(dueling=True\)"):
+        PrioritizedDQN("MlpPolicy", "CartPole-v1", dueling=True)
+
+
 @pytest.mark.parametrize(
     "kwargs",
     [{"gamma": 1.01}, {"n_steps": 0}, {"buffer_size": 0}, {"batch_size": 0}, {"tau": 2.0}, {"exploration_initial_eps": 1.5},
