@@ -222,8 +222,8 @@ class ComposableDQN(DQN):
         elif given > 1 and found.depth > 1 and found != replay_buffer.frame_stack:
             raise ValueError(
                 f"frame_stack={given} contradicts the environment, whose wrappers stack {found}. Leave it out of "
-                f"replay_buffer_kwargs: "
-                "it is found from the wrappers. Or pass 1, which is always right and stores whole observations."
+                "replay_buffer_kwargs: it is found from the wrappers. Or pass 1, which is always right and stores "
+                "whole observations."
             )
 
     def set_random_seed(self, seed: int | None = None) -> None:

@@ -66,8 +66,7 @@ def check_replay_buffer(model: "ComposableDQN", loaded: ReplayBuffer, expected: 
     if expected is not None and isinstance(loaded, FrameReplayBuffer) != isinstance(expected, FrameReplayBuffer):
         raise ValueError(
             f"The file holds a {type(loaded).__name__}, the model uses a {type(expected).__name__}: load a buffer "
-            f"that was saved by the "
-            "same algorithm, or pass its class as replay_buffer_class."
+            "that was saved by the same algorithm, or pass its class as replay_buffer_class."
         )
     if isinstance(loaded, FrameReplayBuffer) and isinstance(expected, FrameReplayBuffer):
         names += ["n_steps", "gamma", "alpha"]
@@ -77,8 +76,7 @@ def check_replay_buffer(model: "ComposableDQN", loaded: ReplayBuffer, expected: 
         if theirs != ours:
             raise ValueError(
                 f"The replay buffer in the file has {name}={theirs}, the model {name}={ours}: create the model with "
-                f"the settings that "
-                "the buffer was filled with."
+                "the settings that the buffer was filled with."
             )
 
 

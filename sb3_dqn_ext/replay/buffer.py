@@ -139,9 +139,8 @@ class FrameReplayBuffer(StoredArrays):
         stack.frame_shape(self.obs_shape)
         if self._n_adds > 0:
             raise ValueError(
-                f"The replay buffer holds transitions with {self.frame_stack}, the environment stacks {stack}: "
-                f"create a new model, "
-                "or call replay_buffer.reset() to forget them."
+                f"The replay buffer holds transitions with {self.frame_stack}, the environment stacks {stack}: create "
+                "a new model, or call replay_buffer.reset() to forget them."
             )
         self.frame_stack = stack
         self._storage = None
@@ -225,7 +224,7 @@ class FrameReplayBuffer(StoredArrays):
         if self.handle_timeout_termination:
             truncated[:] = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
         terminal = done & ~truncated
-        self._check_stacking(frames[~terminal], next_frames[~terminal], np.flatnonzero(~terminal))
+        self._check_stacking(frames, next_frames, terminal)
 
         # An observation that is not the last one's successor begins an episode, announced or not.
         self._cut(self._open & (ring.frames[self._head] != frames[:, -1]).reshape(self.n_envs, -1).any(axis=1))
@@ -303,8 +302,8 @@ class FrameReplayBuffer(StoredArrays):
         if closing.any() and self._n_adds * self.n_envs < self.reserved_size:
             warnings.warn(
                 f"Only {self._n_adds} of {self.reserved_size // self.n_envs} transitions of environments "
-                f"{np.flatnonzero(closing)} "
-                "are reserved, because the observations that truncated episodes end with need the space: enlarge buffer_size.",
+                f"{np.flatnonzero(closing)} are reserved, because the observations that truncated episodes end with need the "
+                "space: enlarge buffer_size.",
                 stacklevel=2,
             )
         self._cut(self._open & closing)
@@ -322,28 +321,28 @@ class FrameReplayBuffer(StoredArrays):
             if observations.size != self.n_envs:  # only a single number may come without its axis
                 raise ValueError(
                     f"The observations have shape {observations.shape}, the observation space says {shape}. If a "
-                    f"wrapper keeps the "
-                    "originals from before VecTransposeImage (VecNormalize does), put VecTransposeImage inside it."
+                    "wrapper keeps the originals from before VecTransposeImage (VecNormalize does), put "
+                    "VecTransposeImage inside it."
                 )
             observations = observations.reshape(shape)
         return self.storage.ring.stack.split(observations)
 
-    def _check_stacking(self, frames: np.ndarray, next_frames: np.ndarray, envs: np.ndarray) -> None:
+    def _check_stacking(self, frames: np.ndarray, next_frames: np.ndarray, terminal: np.ndarray) -> None:
         """
-        :param frames: [K, depth, *frame_shape]
-        :param next_frames: [K, depth, *frame_shape], each one frame further
-        :param envs: int64 [K], the environments they are of
+        :param frames: [E, depth, *frame_shape]
+        :param next_frames: [E, depth, *frame_shape], each one frame further
+        :param terminal: bool [E], where nothing reads the next observation
         :raises ValueError: when they are not
         """
         if np.array_equal(frames[:, 1:], next_frames[:, :-1]):
             return
-        wrong = (frames[:, 1:] != next_frames[:, :-1]).reshape(len(envs), -1).any(axis=1)
-        raise ValueError(
-            f"The observations of environment {envs[wrong.argmax()]} are not a stack of {frames.shape[1]} frames "
-            f"moving on by one "
-            "frame a step, so storing single frames would replay something the agent never saw. If a wrapper changes "
-            "stacked observations, or they are not stacked, pass replay_buffer_kwargs=dict(frame_stack=1)."
-        )
+        wrong = (frames[:, 1:] != next_frames[:, :-1]).reshape(self.n_envs, -1).any(axis=1) & ~terminal
+        if wrong.any():
+            raise ValueError(
+                f"The observations of environment {wrong.argmax()} are not a stack of {frames.shape[1]} frames moving on by "
+                "one frame a step, so storing single frames would replay something the agent never saw. If a wrapper changes "
+                "stacked observations, or they are not stacked, pass replay_buffer_kwargs=dict(frame_stack=1)."
+            )
 
     # Sampling
 

@@ -280,6 +280,16 @@ def test_wrong_depth_is_an_error_that_names_the_remedy() -> None:
         shallow.set_frame_stack(FrameStack(2, 0))
 
 
+def test_what_follows_a_terminal_state_need_not_be_stacked() -> None:
+    space = spaces.Box(0, 2**40, (2 * WIDTH,), np.int64)
+    buffer = FrameReplayBuffer(10, space, spaces.Discrete(5), device="cpu", frame_stack=2)
+    obs, unrelated = np.array([[0, 0, 1, 1]]), np.array([[7, 7, 8, 8]])
+    with pytest.raises(ValueError, match="environment 0"):
+        buffer.add(obs, unrelated, np.zeros(1), np.zeros(1), np.array([True]), [{"TimeLimit.truncated": True}])
+    buffer.add(obs, unrelated, np.zeros(1), np.zeros(1), np.array([True]), [{}])
+    np.testing.assert_array_equal(buffer.sample(1).observations, obs)
+
+
 @pytest.mark.parametrize(
     "kwargs", [{"n_steps": 0}, {"gamma": 1.5}, {"alpha": -0.1}, {"alpha": 1.1}, {"eps": 0.0}, {"frame_stack": 0},
                {"stack_axis": 1}, {"reserved_size": -1}, {"reserved_size": 10}]
