@@ -16,11 +16,21 @@ from stable_baselines3.common.utils import polyak_update
 
 from sb3_dqn_ext.exploration import explore, exponential_epsilon
 from sb3_dqn_ext.files import atomic_path, check_model_file
-from sb3_dqn_ext.learning import LearnStep, TDOutput
-from sb3_dqn_ext.policies import CnnPolicy, DataEfficientCnnPolicy, DQNExtPolicy, MlpPolicy, MultiInputPolicy, QNetwork
+from sb3_dqn_ext.learning import LearnStep, Munchausen, TDOutput
+from sb3_dqn_ext.networks.heads import CategoricalHead
+from sb3_dqn_ext.policies import (
+    CnnPolicy,
+    DataEfficientCnnPolicy,
+    DQNExtPolicy,
+    ImpalaCnnPolicy,
+    MlpPolicy,
+    MultiInputPolicy,
+    QNetwork,
+)
 from sb3_dqn_ext.replay import Batch, FrameReplayBuffer, batch_from_samples, find_frame_stack
+from sb3_dqn_ext.returns import SupportCheck
 from sb3_dqn_ext.runtime import prepare_process
-from sb3_dqn_ext.validation import check_arguments, check_finite, check_replay_buffer
+from sb3_dqn_ext.validation import check_arguments, check_finite, check_policy, check_replay_buffer
 
 SelfComposableDQN = TypeVar("SelfComposableDQN", bound="ComposableDQN")
 
@@ -32,8 +42,9 @@ class ComposableDQN(DQN):
     With all of them off its updates equal those of SB3's ``DQN``. All of SB3's arguments keep name, position and default; ours
     are keyword-only.
 
-    :param policy: ``MlpPolicy``, ``CnnPolicy``, ``DataEfficientCnnPolicy`` (small, made for CPUs), ``MultiInputPolicy``, or a
-        subclass of ``DQNExtPolicy``; ``policy_kwargs=dict(dueling=True)`` gives dueling streams
+    :param policy: ``MlpPolicy``, ``CnnPolicy``, ``DataEfficientCnnPolicy`` (small, made for CPUs), ``ImpalaCnnPolicy``
+        (large), ``MultiInputPolicy``, or a subclass of ``DQNExtPolicy``, which describes the ``policy_kwargs``: ``dueling``,
+        ``noisy``, ``head`` and the head's own
     :param env: The environment to learn from (if registered in Gym, can be str)
     :param learning_rate: The learning rate, it can be a function of the current progress remaining (from 1 to 0)
     :param buffer_size: size of the replay buffer, in transitions over all environments
@@ -70,7 +81,15 @@ class ComposableDQN(DQN):
     :param prioritized_replay_eps: added to the absolute TD error, so that nothing is never replayed
     :param exploration_decay: if given, epsilon is final + (initial - final) * exp(-step / exploration_decay), step in
         environment steps, and ``exploration_fraction`` has no effect
+    :param munchausen: back up soft values and add the scaled log-policy to the reward (Vieillard, Pietquin & Geist 2020, arXiv
+        2007.14430). With ``n_steps`` > 1 the first reward of the window gets the bonus.
+    :param munchausen_alpha: scale of the log-policy, 0 (soft DQN) to 1
+    :param munchausen_tau: temperature of the policy, in units of the reward
+    :param munchausen_clip: smallest ``tau * log(policy)`` that is added (the paper's l_0), at most 0
     :param mixed_precision: ``"bf16"`` runs the networks in bfloat16 while learning (faster, rounds more); None does not
+    :param execution: how an update is run: ``"eager"``; ``"compile"``, forward and backward by ``torch.compile`` (a minute of
+        compiling first); ``"cuda_graph"``, the whole update replayed as one CUDA graph (NVIDIA GPUs). The results are the same
+        to rounding.
     :raises ValueError: when an argument is out of range, or a combination is impossible
     :raises AssertionError: when the actions are not ``Discrete`` (SB3's exception)
     """
@@ -79,6 +98,7 @@ class ComposableDQN(DQN):
         "MlpPolicy": MlpPolicy,
         "CnnPolicy": CnnPolicy,
         "DataEfficientCnnPolicy": DataEfficientCnnPolicy,
+        "ImpalaCnnPolicy": ImpalaCnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
     log_name: ClassVar[str] = "DQN"
@@ -122,7 +142,12 @@ class ComposableDQN(DQN):
         prioritized_replay_beta_iters: int | None = None,
         prioritized_replay_eps: float = 1e-6,
         exploration_decay: float | None = None,
+        munchausen: bool = False,
+        munchausen_alpha: float = 0.9,
+        munchausen_tau: float = 0.03,
+        munchausen_clip: float = -1.0,
         mixed_precision: str | None = None,
+        execution: str = "eager",
     ) -> None:
         self.double_q = double_q
         self.prioritized_replay = prioritized_replay
@@ -131,7 +156,12 @@ class ComposableDQN(DQN):
         self.prioritized_replay_beta_iters = prioritized_replay_beta_iters
         self.prioritized_replay_eps = prioritized_replay_eps
         self.exploration_decay = exploration_decay
+        self.munchausen = munchausen
+        self.munchausen_alpha = munchausen_alpha
+        self.munchausen_tau = munchausen_tau
+        self.munchausen_clip = munchausen_clip
         self.mixed_precision = mixed_precision
+        self.execution = execution
         try:
             super().__init__(
                 policy,  # type: ignore[arg-type]
@@ -181,7 +211,19 @@ class ComposableDQN(DQN):
             self.n_steps = 1  # SB3 would warn that its own n-step buffer is not used
         super()._setup_model()
         self.n_steps = n_steps
-        self.learn_step = LearnStep(self.policy, self.double_q, self.max_grad_norm, bf16=self.mixed_precision == "bf16")
+        check_policy(self)
+        self.learn_step = LearnStep(
+            self.policy,
+            self.double_q,
+            self.max_grad_norm,
+            Munchausen(self.munchausen_alpha, self.munchausen_tau, self.munchausen_clip) if self.munchausen else None,
+            bf16=self.mixed_precision == "bf16",
+            execution=self.execution,
+        )
+        head = self.q_net.head
+        self._support_check = (
+            SupportCheck(head.v_min, head.v_max, self.n_envs, self.gamma) if isinstance(head, CategoricalHead) else None
+        )
         self._figures = th.zeros(3, device=self.device)  # sums of loss, TD error and value since the last dump
         self._n_figures = 0
 
@@ -341,6 +383,8 @@ class ComposableDQN(DQN):
                     {key: values[None] for key, values in last.items()} if isinstance(last, dict) else np.asarray(last)[None]
                 )
                 check_finite("terminal observation", last, self.num_timesteps, int(env))
+        if self._support_check is not None:
+            self._support_check.add(reward, dones, infos)
         super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
 
     def collect_rollouts(self, *args: Any, **kwargs: Any) -> RolloutReturn:
@@ -384,10 +428,13 @@ class ComposableDQN(DQN):
         :param batch_size: transitions in each
         """
         self.policy.set_training_mode(True)
-        self._update_learning_rate(self.policy.optimizer)
+        learning_rate = self.lr_schedule(self._current_progress_remaining)
+        self.logger.record("train/learning_rate", learning_rate)
+        self.learn_step.update.set_learning_rate(learning_rate)
         for _ in range(gradient_steps):
             output = self._update(batch_size)
             self._figures += th.stack([output.loss, output.td_error.mean(), output.q_mean])
+        self.policy.set_training_mode(False)
         self._n_figures += gradient_steps
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -437,7 +484,7 @@ class ComposableDQN(DQN):
     # Saving
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "learn_step", "_figures", "_n_figures", "_rng"]
+        return [*super()._excluded_save_params(), "learn_step", "_figures", "_n_figures", "_rng", "_support_check"]
 
     def save(self, path: str | pathlib.Path | io.BufferedIOBase, exclude: Any = None, include: Any = None) -> None:
         """
@@ -507,3 +554,4 @@ class ComposableDQN(DQN):
         super().set_parameters(load_path_or_dict, exact_match, device)
         for group, way in zip(self.policy.optimizer.param_groups, ways, strict=True):
             group.update(way)
+        self.learn_step.reset()

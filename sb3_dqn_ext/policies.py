@@ -10,7 +10,16 @@ from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.dqn.policies import QNetwork as SB3QNetwork
 from torch import nn
 
-from sb3_dqn_ext.networks import DataEfficientConv, NatureConv, ScalarHead, ValueHead, make_streams
+from sb3_dqn_ext.networks import (
+    ActionValues,
+    DataEfficientConv,
+    Draw,
+    ImpalaConv,
+    MlpTorso,
+    NatureConv,
+    make_head,
+    make_streams,
+)
 
 
 class QNetwork(SB3QNetwork):
@@ -25,6 +34,9 @@ class QNetwork(SB3QNetwork):
     :param activation_fn: Activation function
     :param normalize_images: Whether to divide images by 255
     :param dueling: Two streams, for the state's value and the actions' advantages
+    :param head: ``scalar``, ``categorical``, ``quantile`` or ``implicit_quantile``
+    :param head_kwargs: Arguments of the head
+    :param sigma0: Initial noise of the streams' layers; if None, they are plain
     """
 
     def __init__(
@@ -37,6 +49,9 @@ class QNetwork(SB3QNetwork):
         activation_fn: type[nn.Module] = nn.ReLU,
         normalize_images: bool = True,
         dueling: bool = False,
+        head: str = "scalar",
+        head_kwargs: dict[str, Any] | None = None,
+        sigma0: float | None = None,
     ) -> None:
         # Not SB3's constructor: it would build one stream of its own.
         super(SB3QNetwork, self).__init__(
@@ -46,28 +61,57 @@ class QNetwork(SB3QNetwork):
         self.activation_fn = activation_fn
         self.features_dim = features_dim
         self.dueling = dueling
-        self.n_actions = int(action_space.n)
-        self.head: ValueHead = ScalarHead()
-        streams = make_streams(features_dim, self.n_actions, self.head.n_outputs, net_arch, activation_fn, dueling)
-        self.q_net = streams  # type: ignore[assignment]
+        self.sigma0 = sigma0
+        self.head_kwargs = head_kwargs or {}
+        self.head = make_head(head, features_dim, self.head_kwargs)
+        n_actions = int(action_space.n)
+        self.q_net = make_streams(  # type: ignore[assignment]
+            features_dim, n_actions, self.head.n_outputs, net_arch, activation_fn, dueling, sigma0
+        )
 
-    def values(self, obs: PyTorchObs) -> th.Tensor:
+    def features(self, obs: PyTorchObs) -> th.Tensor:
         """
         :param obs: Observation, [B, ...]
-        :return: float32 [B, A, N], what the head's kind says of each action
+        :return: float32 [B, F], what the torso makes of it
         """
-        features = self.extract_features(obs, self.features_extractor)  # type: ignore[arg-type]
-        return self.q_net(features).unflatten(1, (self.n_actions, self.head.n_outputs))
+        return self.extract_features(obs, self.features_extractor)  # type: ignore[arg-type]
 
-    def forward(self, obs: PyTorchObs) -> th.Tensor:
+    def forward(self, obs: PyTorchObs, draw: Draw = Draw.NONE) -> th.Tensor:
         """
         :param obs: Observation, [B, ...]
+        :param draw: which randomness to draw
         :return: float32 [B, A], the expected return of each action
         """
-        return self.head.q_values(self.values(obs))
+        return self.head.q_values(self.features(obs), self.q_net, draw)
+
+    def learned(self, obs: PyTorchObs, draw: Draw) -> ActionValues:
+        """
+        What the loss is computed from, as :meth:`ValueHead.learned`.
+
+        :param obs: Observation, [B, ...]
+        :param draw: which randomness to draw
+        """
+        return self.head.learned(self.features(obs), self.q_net, draw)
+
+    def bootstrapped(self, obs: PyTorchObs, draw: Draw) -> tuple[ActionValues, th.Tensor]:
+        """
+        What a target is computed from, as :meth:`ValueHead.bootstrapped`.
+
+        :param obs: Observation, [B, ...]
+        :param draw: which randomness to draw
+        """
+        return self.head.bootstrapped(self.features(obs), self.q_net, draw)
+
+    def _predict(self, observation: PyTorchObs, deterministic: bool = True) -> th.Tensor:
+        return self(observation, Draw.NONE if deterministic else Draw.PER_OBSERVATION).argmax(dim=1)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {"dueling": self.dueling}
+        return super()._get_constructor_parameters() | {
+            "dueling": self.dueling,
+            "head": self.head.kind,
+            "head_kwargs": self.head_kwargs,
+            "sigma0": self.sigma0,
+        }
 
 
 class DQNExtPolicy(DQNPolicy):
@@ -78,8 +122,8 @@ class DQNExtPolicy(DQNPolicy):
     :param action_space: Action space
     :param lr_schedule: Learning rate schedule (could be constant)
     :param net_arch: Units of the hidden layers of each stream. By default what the torso's paper has: ``[512]`` after
-        ``NatureConv``, ``[256]`` after ``DataEfficientConv``; after any other extractor as SB3: ``[]`` after ``NatureCNN``,
-        else ``[64, 64]``.
+        ``NatureConv`` and ``ImpalaConv``, ``[256]`` after ``DataEfficientConv``, ``[64]`` after ``MlpTorso``; after any other
+        extractor as SB3: ``[]`` after ``NatureCNN``, else ``[64, 64]``.
     :param activation_fn: Activation function
     :param features_extractor_class: Features extractor (torso) to use, by default the policy's :meth:`default_torso`
     :param features_extractor_kwargs: Keyword arguments of the features extractor
@@ -88,6 +132,15 @@ class DQNExtPolicy(DQNPolicy):
     :param optimizer_kwargs: Additional keyword arguments of the optimizer, excluding the learning rate. Adam runs with
         ``fused=True`` unless they say otherwise: the same update in one pass over the memory.
     :param dueling: Two streams, for the state's value and the actions' advantages (Wang et al. 2016)
+    :param noisy: Layers with learned noise in the streams (Fortunato et al. 2018), which explore in place of epsilon. Each
+        update draws one noise for a whole batch in each pass, acting one for each environment, and deterministic prediction
+        none.
+    :param sigma0: Initial noise of the noisy layers
+    :param head: What is estimated of each action's return: ``scalar`` (its expectation), ``categorical`` (C51), ``quantile``
+        (QR-DQN) or ``implicit_quantile`` (IQN)
+    :param head_kwargs: Arguments of the head: ``n_atoms``, ``v_min`` and ``v_max`` of ``categorical``, ``n_quantiles`` of
+        ``quantile``, ``n_fractions``, ``n_target_fractions``, ``n_acting_fractions`` and ``n_cosines`` of
+        ``implicit_quantile``
     """
 
     q_net: QNetwork
@@ -106,10 +159,17 @@ class DQNExtPolicy(DQNPolicy):
         optimizer_class: type[th.optim.Optimizer] = th.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         dueling: bool = False,
+        noisy: bool = False,
+        sigma0: float = 0.5,
+        head: str = "scalar",
+        **head_kwargs: Any,
     ) -> None:
-        self.dueling = dueling  # DQNPolicy.__init__ builds the networks
+        if sigma0 < 0:
+            raise ValueError(f"sigma0={sigma0} is not possible: use 0.5 as the paper, or any number from 0.")
+        # Before DQNPolicy.__init__, which builds the networks
+        self.dueling, self.noisy, self.sigma0, self.head, self.head_kwargs = dueling, noisy, sigma0, head, head_kwargs
         if features_extractor_class is None:
-            features_extractor_class = self.default_torso(dueling)
+            features_extractor_class = self.default_torso()
         if net_arch is None:
             net_arch = getattr(features_extractor_class, "default_net_arch", None)
         optimizer_kwargs = dict(optimizer_kwargs or {})
@@ -128,13 +188,11 @@ class DQNExtPolicy(DQNPolicy):
             optimizer_kwargs,
         )
 
-    @staticmethod
-    def default_torso(dueling: bool) -> type[BaseFeaturesExtractor]:
+    def default_torso(self) -> type[BaseFeaturesExtractor]:
         """
-        :param dueling: whether there are two streams
         :return: the features extractor of this policy
         """
-        return FlattenExtractor
+        return MlpTorso if self.head == "implicit_quantile" else FlattenExtractor
 
     def make_q_net(self) -> QNetwork:
         """
@@ -142,11 +200,19 @@ class DQNExtPolicy(DQNPolicy):
         """
         net_args = self._update_features_extractor(self.net_args, features_extractor=None)
         # Convolutions are up to twice as fast with the channels innermost; the numbers stay the same.
-        network = QNetwork(**net_args, dueling=self.dueling).to(self.device)
-        return network.to(memory_format=th.channels_last)  # type: ignore[call-overload]
+        network = QNetwork(
+            **net_args,
+            dueling=self.dueling,
+            head=self.head,
+            head_kwargs=self.head_kwargs,
+            sigma0=self.sigma0 if self.noisy else None,
+        ).to(self.device)
+        # In evaluation mode until train() switches: a look at the Q-values must not move the spectral norm's estimate.
+        return network.to(memory_format=th.channels_last).eval()  # type: ignore[call-overload]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {"dueling": self.dueling}
+        ours = {"dueling": self.dueling, "noisy": self.noisy, "sigma0": self.sigma0, "head": self.head}
+        return super()._get_constructor_parameters() | ours | self.head_kwargs
 
 
 MlpPolicy = DQNExtPolicy
@@ -154,17 +220,15 @@ MlpPolicy = DQNExtPolicy
 
 class CnnPolicy(DQNExtPolicy):
     """
-    Policy for images: SB3's ``NatureCNN``, or with ``dueling`` the same convolutions with both streams starting right after
-    them, as in the paper. The parameters are those of :class:`DQNExtPolicy`.
+    Policy for images: SB3's ``NatureCNN``, or with ``dueling``, ``noisy`` or the implicit quantile head the same convolutions
+    and the hidden layer in the streams, as in the papers. The parameters are those of :class:`DQNExtPolicy`.
     """
 
-    @staticmethod
-    def default_torso(dueling: bool) -> type[BaseFeaturesExtractor]:
+    def default_torso(self) -> type[BaseFeaturesExtractor]:
         """
-        :param dueling: whether there are two streams
         :return: the features extractor of this policy
         """
-        return NatureConv if dueling else NatureCNN
+        return NatureConv if self.dueling or self.noisy or self.head == "implicit_quantile" else NatureCNN
 
 
 class DataEfficientCnnPolicy(DQNExtPolicy):
@@ -173,22 +237,32 @@ class DataEfficientCnnPolicy(DQNExtPolicy):
     :class:`DQNExtPolicy`.
     """
 
-    @staticmethod
-    def default_torso(dueling: bool) -> type[BaseFeaturesExtractor]:
+    def default_torso(self) -> type[BaseFeaturesExtractor]:
         """
-        :param dueling: whether there are two streams
         :return: the features extractor of this policy
         """
         return DataEfficientConv
 
 
+class ImpalaCnnPolicy(DQNExtPolicy):
+    """
+    Policy for images with the residual torso of IMPALA as Beyond the Rainbow has it (Clark et al. 2024); about 60 times
+    the operations of Nature's. The parameters are those of :class:`DQNExtPolicy`, ``features_extractor_kwargs`` those of
+    ``ImpalaConv``.
+    """
+
+    def default_torso(self) -> type[BaseFeaturesExtractor]:
+        """
+        :return: the features extractor of this policy
+        """
+        return ImpalaConv
+
+
 class MultiInputPolicy(DQNExtPolicy):
     """Policy for Dict observations. The parameters are those of :class:`DQNExtPolicy`."""
 
-    @staticmethod
-    def default_torso(dueling: bool) -> type[BaseFeaturesExtractor]:
+    def default_torso(self) -> type[BaseFeaturesExtractor]:
         """
-        :param dueling: whether there are two streams
         :return: the features extractor of this policy
         """
         return CombinedExtractor

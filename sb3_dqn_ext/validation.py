@@ -1,11 +1,13 @@
 """What a user can get wrong, found at once and named with its remedy."""
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.buffers import ReplayBuffer
 
+from sb3_dqn_ext.learning.execution import EXECUTIONS
 from sb3_dqn_ext.policies import DQNExtPolicy
 from sb3_dqn_ext.replay import FrameReplayBuffer
 
@@ -38,11 +40,22 @@ def check_arguments(model: "ComposableDQN") -> None:
             model.exploration_decay is None or model.exploration_decay > 0,
             "use a number of environment steps, or None for the linear schedule",
         ),
+        ("munchausen_alpha", 0 <= model.munchausen_alpha <= 1, "use 0.9 as the paper, or any number from 0 to 1"),
+        ("munchausen_tau", model.munchausen_tau > 0, "use 0.03 as the paper, or any positive number"),
+        ("munchausen_clip", model.munchausen_clip <= 0, "use -1 as the paper, or any number up to 0"),
         ("mixed_precision", model.mixed_precision in (None, "bf16"), "use 'bf16' or None"),
+        ("execution", model.execution in EXECUTIONS, f"use one of {', '.join(map(repr, EXECUTIONS))}"),
     ]
     for name, holds, remedy in rules:
         if not holds:
             raise ValueError(f"{name}={getattr(model, name, model.policy_class)!r} is not possible: {remedy}.")
+    if model.munchausen and model.double_q:
+        raise ValueError(
+            "munchausen=True with double_q=True is not possible: Munchausen backs up the mean over a soft policy, so there "
+            "is no next action that the online network could select. Leave one of them out."
+        )
+    if model.execution == "cuda_graph" and model.device.type != "cuda":
+        raise ValueError(f"execution='cuda_graph' is not possible on device '{model.device}': use 'eager' or 'compile'.")
     if not model._has_frame_replay():
         buffer = "DictReplayBuffer" if model.replay_buffer_class is None else model.replay_buffer_class.__name__
         if model.prioritized_replay:
@@ -53,6 +66,28 @@ def check_arguments(model: "ComposableDQN") -> None:
             )
         if model.n_steps > 1 and model.replay_buffer_class is None:
             raise ValueError(f"n_steps={model.n_steps} is not possible with Dict observations: use n_steps=1.")
+
+
+def check_policy(model: "ComposableDQN") -> None:
+    """
+    :param model: with its policy made
+    :raises ValueError: when the policy's head does not go together with the model's learning rule
+    """
+    if model.munchausen and model.policy.head == "categorical":
+        raise ValueError(
+            "munchausen=True with head='categorical' is not possible: the bonus of each action would have to shift fixed "
+            "atoms. Use head='scalar', 'quantile' or 'implicit_quantile'."
+        )
+    if model.execution == "cuda_graph" and "capturable" not in model.policy.optimizer.defaults:
+        raise ValueError(
+            f"execution='cuda_graph' cannot capture {type(model.policy.optimizer).__name__}: use Adam, or execution='eager'."
+        )
+    if model.policy.noisy and model.policy.sigma0 > 0 and model.exploration_final_eps > 0.01:
+        warnings.warn(
+            f"The noisy layers explore, and epsilon-greedy with exploration_final_eps={model.exploration_final_eps} does so "
+            "on top of them. Pass exploration_initial_eps=0 and exploration_final_eps=0 (NoisyDQN and Rainbow do).",
+            stacklevel=2,
+        )
 
 
 def check_replay_buffer(model: "ComposableDQN", loaded: ReplayBuffer, expected: ReplayBuffer | None) -> None:

@@ -317,8 +317,8 @@ def test_log_carries_the_means_since_the_last_dump() -> None:
         def _on_training_start(self) -> None:
             dump = self.logger.dump
             self.logger.dump = lambda step=0: (rows.append(dict(self.logger.name_to_value)), dump(step))[1]
-            step = self.model.learn_step
-            self.model.learn_step = lambda batch: (lambda out: (losses.append(float(out.loss)), out)[1])(step(batch))
+            step = self.model._update
+            self.model._update = lambda batch_size: (lambda out: (losses.append(float(out.loss)), out)[1])(step(batch_size))
 
         def _on_step(self) -> bool:
             return True

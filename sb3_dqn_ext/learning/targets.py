@@ -1,6 +1,7 @@
-"""The parts of a TD target: which next action counts, and how values are backed up. Pure functions."""
+"""The parts of a TD target: next-action weights, bonuses, backups. Pure functions."""
 
 import torch as th
+from torch.nn import functional as F
 
 
 def greedy_weights(q_values: th.Tensor) -> th.Tensor:
@@ -13,7 +14,44 @@ def greedy_weights(q_values: th.Tensor) -> th.Tensor:
     :param q_values: float32 [B, A]
     :return: float32 [B, A], one-hot
     """
-    return th.nn.functional.one_hot(q_values.argmax(dim=1), q_values.shape[1]).to(q_values.dtype)
+    return F.one_hot(q_values.argmax(dim=1), q_values.shape[1]).to(q_values.dtype)
+
+
+def soft_weights(q_values: th.Tensor, tau: float) -> th.Tensor:
+    """
+    The policy softmax(q / tau) (Vieillard, Pietquin & Geist 2020, Munchausen, arXiv 2007.14430, section 3).
+
+    :param q_values: float32 [B, A]
+    :param tau: temperature, > 0
+    :return: float32 [B, A]
+    """
+    return (q_values / tau).softmax(dim=1)
+
+
+def scaled_log_policy(q_values: th.Tensor, tau: float) -> th.Tensor:
+    """
+    tau * log of :func:`soft_weights`: minus the entropy bonus of each action, and what the Munchausen bonus is made of.
+
+    :param q_values: float32 [B, A]
+    :param tau: temperature, > 0
+    :return: float32 [B, A], <= 0
+    """
+    return tau * (q_values / tau).log_softmax(dim=1)
+
+
+def munchausen_bonus(q_values: th.Tensor, actions: th.Tensor, alpha: float, tau: float, clip: float) -> th.Tensor:
+    """
+    alpha * max(tau * log pi(action), clip), what is added to the reward (Munchausen, arXiv 2007.14430, eq. 1 and section 4).
+
+    :param q_values: float32 [B, A], of the target network where the action was taken
+    :param actions: int64 [B]
+    :param alpha: scale
+    :param tau: temperature, > 0
+    :param clip: the paper's l_0, <= 0
+    :return: float32 [B], from alpha * clip to 0
+    """
+    taken = scaled_log_policy(q_values, tau).gather(1, actions.unsqueeze(1)).squeeze(1)
+    return alpha * taken.clamp(min=clip)
 
 
 def expected_backup(rewards: th.Tensor, discounts: th.Tensor, next_weights: th.Tensor, next_values: th.Tensor) -> th.Tensor:
@@ -28,3 +66,40 @@ def expected_backup(rewards: th.Tensor, discounts: th.Tensor, next_weights: th.T
     """
     next_value = (next_weights.unsqueeze(2) * next_values).sum(dim=1)
     return rewards.unsqueeze(1) + discounts.unsqueeze(1) * next_value
+
+
+def categorical_backup(
+    rewards: th.Tensor, discounts: th.Tensor, next_weights: th.Tensor, next_logits: th.Tensor, atoms: th.Tensor
+) -> th.Tensor:
+    """
+    The distribution of r + discount * Z(s', a'), a' from pi, projected onto the atoms (C51, arXiv 1707.06887, eq. 7).
+
+    :param rewards: float32 [B], n-step sum
+    :param discounts: float32 [B], 0 after a terminal state
+    :param next_weights: float32 [B, A], the policy pi at the next observation
+    :param next_logits: float32 [B, A, N]
+    :param atoms: float32 [N], evenly spaced, ascending
+    :return: float32 [B, N], probabilities
+    """
+    probabilities = (next_weights.unsqueeze(2) * next_logits.softmax(dim=2)).sum(dim=1)
+    return project(rewards.unsqueeze(1) + discounts.unsqueeze(1) * atoms, probabilities, atoms)
+
+
+def project(returns: th.Tensor, probabilities: th.Tensor, atoms: th.Tensor) -> th.Tensor:
+    """
+    Share each probability out between the two atoms beside its return, in proportion to nearness (C51, eq. 7); returns
+    beyond the atoms count as the outermost ones.
+
+    Written as the triangular kernel max(0, 1 - \\|b - i\\|), b the return's position among the atoms i = 0, 1, ..., which
+    has no special case for a return that falls on an atom.
+
+    :param returns: float32 [B, N]
+    :param probabilities: float32 [B, N], of these returns
+    :param atoms: float32 [M], evenly spaced, ascending
+    :return: float32 [B, M], probabilities of the atoms
+    """
+    spacing = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
+    positions = ((returns - atoms[0]) / spacing).clamp(0, len(atoms) - 1)
+    indices = th.arange(len(atoms), device=atoms.device).unsqueeze(1)
+    shares = (1 - (positions.unsqueeze(1) - indices).abs()).clamp(min=0)  # [B, M, N]
+    return (shares * probabilities.unsqueeze(1)).sum(dim=2)

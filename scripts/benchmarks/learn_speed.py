@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from common import write_result
+from sb3_dqn_ext.report.evidence import write_evidence
 
 GAME = "PongNoFrameskip-v4"
 CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -109,7 +109,7 @@ def main() -> None:
             f"   {min(ratios):.2f} to {max(ratios):.2f}"
         )
     if options.output is not None:
-        write_result(options.output, {"game": GAME, "n_envs": options.n_envs, "contenders": rows})
+        write_evidence(options.output, {"game": GAME, "n_envs": options.n_envs, "contenders": rows})
 
 
 if __name__ == "__main__":

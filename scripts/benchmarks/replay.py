@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import psutil
-from common import write_result
 from gymnasium import spaces
 
 from sb3_dqn_ext import FrameReplayBuffer
 from sb3_dqn_ext.replay import SumTree
+from sb3_dqn_ext.report.evidence import write_evidence
 
 
 def fill(n_transitions: int, n_envs: int) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def main() -> None:
         print(f"sum tree of 2^20 priorities, batch {batch_size}: sample + update {tree[batch_size]:.0f} us")
     figures = {"sum_tree_sample_update_us": tree, "buffer": fill(options.transitions, options.n_envs)}
     if options.output is not None:
-        write_result(options.output, figures)
+        write_evidence(options.output, figures)
 
 
 if __name__ == "__main__":

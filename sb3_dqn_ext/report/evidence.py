@@ -1,4 +1,4 @@
-"""What every benchmark does with its figures."""
+"""What every benchmark and experiment does with its figures: a JSON file that says how they were made."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def write_result(path: Path, figures: dict[str, Any]) -> None:
+def write_evidence(path: Path, figures: dict[str, Any]) -> None:
     """
     :param path: JSON file
     :param figures: what was measured
