@@ -1,4 +1,4 @@
-"""SB3 callbacks: progress, throughput, early stopping, the history of a run; and a ``learn`` that Ctrl-C ends cleanly."""
+"""SB3 callbacks: progress, throughput, early stopping, history, overestimation; and a ``learn`` that Ctrl-C ends cleanly."""
 
 import csv
 import os
@@ -17,11 +17,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter
 
+from sb3_dqn_ext.overestimation import OverestimationCallback
 from sb3_dqn_ext.progress import ProgressCallback
 
 __all__ = [
     "EpisodeLogCallback",
     "EpisodeRecord",
+    "OverestimationCallback",
     "ProgressCallback",
     "StopOnScoreCallback",
     "StopOnTimeCallback",

@@ -19,7 +19,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper, VecFrameStack, VecNormalize
 from stable_baselines3.her import HerReplayBuffer
 
-from sb3_dqn_ext import ComposableDQN, DoubleDQN, DuelingDQN, FrameReplayBuffer, PrioritizedDQN
+from sb3_dqn_ext import ComposableDQN, DoubleDQN, DuelingDQN, FrameReplayBuffer, PrioritizedDQN, Rainbow
 from sb3_dqn_ext.replay.n_step import CONTINUES, TRUNCATED
 
 PRESETS = [ComposableDQN, DoubleDQN, DuelingDQN, PrioritizedDQN]
@@ -348,8 +348,10 @@ def test_learns_the_identity(flags: dict[str, Any]) -> None:
 def test_wrong_argument_names_get_a_hint() -> None:
     with pytest.raises(TypeError, match=r"DoubleDQN: .*'n_step'; did you mean 'n_steps'\?"):
         DoubleDQN("MlpPolicy", "CartPole-v1", n_step=3)
-    with pytest.raises(TypeError, match=r"PrioritizedDQN: .*policy_kwargs=dict\(dueling=True\)"):
+    with pytest.raises(TypeError, match=r"PrioritizedDQN: .*policy_kwargs=dict\(dueling=...\)"):
         PrioritizedDQN("MlpPolicy", "CartPole-v1", dueling=True)
+    with pytest.raises(TypeError, match=r"Rainbow: .*policy_kwargs=dict\(v_max=...\)"):
+        Rainbow("MlpPolicy", "CartPole-v1", v_max=100.0)
 
 
 @pytest.mark.parametrize(
@@ -357,6 +359,7 @@ def test_wrong_argument_names_get_a_hint() -> None:
     [{"gamma": 1.01}, {"n_steps": 0}, {"buffer_size": 0}, {"batch_size": 0}, {"tau": 2.0}, {"exploration_initial_eps": 1.5},
      {"exploration_final_eps": -0.1}, {"prioritized_replay_alpha": 1.5}, {"prioritized_replay_beta0": -1.0},
      {"prioritized_replay_beta_iters": 0}, {"prioritized_replay_eps": 0.0}, {"exploration_decay": 0.0},
+     {"munchausen_alpha": 1.1}, {"munchausen_tau": 0.0}, {"munchausen_clip": 0.5}, {"execution": "jit"},
      {"mixed_precision": "fp8"}, {"buffer_size": 1e4}, {"n_steps": 2.5}, {"n_steps": True}, {"batch_size": 32.0}],
 )  # fmt: skip
 def test_arguments_out_of_range_are_named(kwargs: dict[str, Any]) -> None:

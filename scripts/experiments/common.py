@@ -1,10 +1,15 @@
 """What the experiments share: their options, the verdict, and where figures and plots go."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+import torch as th
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -12,6 +17,8 @@ from matplotlib.figure import Figure
 from sb3_dqn_ext.files import atomic_path
 from sb3_dqn_ext.report.curves import STYLE
 from sb3_dqn_ext.report.evidence import write_evidence
+
+Result = TypeVar("Result")
 
 
 def make_parser(script: str, doc: str) -> argparse.ArgumentParser:
@@ -64,3 +71,42 @@ def panels(titles: Sequence[str], width: float = 5.0, height: float = 4.0) -> tu
         for axis, title in zip(axes, titles, strict=True):
             axis.set_title(title)
     return figure, list(axes)
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """
+    :param parser: gets an option ``--jobs``
+    """
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes, of one thread each (default: all cores)")
+
+
+def run_all(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Result]:
+    """
+    :param function: of a module
+    :param tasks: its arguments, once for each call
+    :param jobs: number of processes
+    :return: the results in the order in which they are ready
+    """
+    if jobs == 1:
+        yield from (function(*task) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=th.set_num_threads, initargs=(1,)) as pool:
+        for future in as_completed([pool.submit(function, *task) for task in tasks]):
+            yield future.result()
+
+
+def bootstrap_interval(
+    samples: np.ndarray, statistic: Callable[..., np.ndarray] = np.mean, seed: int = 0
+) -> tuple[float, float]:
+    """
+    95% percentile bootstrap interval.
+
+    :param samples: float [runs]
+    :param statistic: takes ``axis``
+    :param seed: of the resampling
+    :return: its bounds
+    """
+    draws = np.random.default_rng(seed).choice(samples, size=(10_000, len(samples)))
+    low, high = np.percentile(statistic(draws, axis=1), [2.5, 97.5])
+    return float(low), float(high)
