@@ -6,6 +6,7 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.dqn.policies import DQNPolicy
 
 from sb3_dqn_ext.returns import EpisodeReturns
 
@@ -88,6 +89,7 @@ class OverestimationCallback(BaseCallback):
         predicted, realised = [np.zeros(0)], [np.zeros(0)]
         observations = self.eval_env.reset()
         while left.any():
+            assert not isinstance(observations, tuple)
             actions, greedy_values = self._greedy(observations)
             observations, rewards, dones, infos = self.eval_env.step(actions)
             for env, value in enumerate(greedy_values):
@@ -109,6 +111,7 @@ class OverestimationCallback(BaseCallback):
         :return: the best actions, int64 [E], and their values, float32 [E]
         """
         policy = self.model.policy
+        assert isinstance(policy, DQNPolicy)
         policy.set_training_mode(False)
         tensor, _ = policy.obs_to_tensor(observations)
         values, actions = policy.q_net(tensor).max(dim=1)

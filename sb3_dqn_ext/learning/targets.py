@@ -90,16 +90,19 @@ def project(returns: th.Tensor, probabilities: th.Tensor, atoms: th.Tensor) -> t
     Share each probability out between the two atoms beside its return, in proportion to nearness (C51, eq. 7); returns
     beyond the atoms count as the outermost ones.
 
-    Written as the triangular kernel max(0, 1 - \\|b - i\\|), b the return's position among the atoms i = 0, 1, ..., which
-    has no special case for a return that falls on an atom.
+    With b the return's position among the atoms: floor(b) gets 1 - (b - floor(b)), the next one b - floor(b), which is
+    nothing when the return falls on an atom.
 
     :param returns: float32 [B, N]
     :param probabilities: float32 [B, N], of these returns
-    :param atoms: float32 [M], evenly spaced, ascending
-    :return: float32 [B, M], probabilities of the atoms
+    :param atoms: float32 [N], evenly spaced, ascending
+    :return: float32 [B, N], probabilities of the atoms
     """
-    spacing = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
-    positions = ((returns - atoms[0]) / spacing).clamp(0, len(atoms) - 1)
-    indices = th.arange(len(atoms), device=atoms.device).unsqueeze(1)
-    shares = (1 - (positions.unsqueeze(1) - indices).abs()).clamp(min=0)  # [B, M, N]
-    return (shares * probabilities.unsqueeze(1)).sum(dim=2)
+    last = len(atoms) - 1
+    b = ((returns - atoms[0]) * (last / (atoms[-1] - atoms[0]))).clamp(0, last)
+    lower = b.floor()
+    upper_share = b - lower
+    index = lower.long()
+    projected = th.zeros_like(probabilities)
+    projected.scatter_add_(1, index, probabilities * (1 - upper_share))
+    return projected.scatter_add_(1, (index + 1).clamp(max=last), probabilities * upper_share)

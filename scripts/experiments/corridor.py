@@ -14,12 +14,15 @@ The paper doesn't say the following, so these are our choices:
 - reward 1 for leaving through the top right end, 0.1 through the end below the start; gamma 0.99;
 - the network sees the coordinates; ``--one-hot`` gives it one input per state;
 - an update takes 32 transitions, drawn independently from those that the policy makes, and a step of Adam on their mean
-  squared TD error. Both networks get the same four learning rates, the same transitions and, seed by seed, are compared at
+  squared TD error. Both networks get the same five learning rates, the same transitions and, seed by seed, are compared at
   the rate that is best for each.
 
 The gap is log10 of the factor by which the single stream's error is the larger one, averaged over the updates as plotted:
-log-spaced, from 10 on. For comparison, it is also measured where every state and action is drawn equally often. The claims
-say nothing of that, nor does the paper: the policy hardly ever takes the other actions, and this is what dueling is good for.
+log-spaced, from 10 on. The claims say that it is above 0 and grows with the number of actions, by bootstrap over the seeds.
+
+For comparison, the gap is also measured where all states and actions are drawn equally often, of which the paper says nothing:
+there dueling hardly helps. The policy takes most actions once in thousands of steps, and what it learns of the state from the
+others is what the dueling network is ahead by. Takes about four minutes on one CPU core.
 
     python scripts/experiments/corridor.py
 """
@@ -44,7 +47,7 @@ MOVES = ((0, 1), (0, -1), (-1, 0), (1, 0))  # up, down, left, right; further act
 GAMMA = 0.99
 EPSILON = 0.001
 BATCH_SIZE = 32
-LEARNING_RATES = (0.0003, 0.001, 0.003, 0.01)
+LEARNING_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
 RESAMPLES = 10_000
 
 
@@ -284,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser(__file__, str(__doc__))
     parser.add_argument("--actions", type=int, nargs="+", default=[5, 10, 20], help="ascending (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=10, help="runs of each network (default: %(default)s)")
-    parser.add_argument("--updates", type=int, default=3000, help="of each run (default: %(default)s)")
+    parser.add_argument("--updates", type=int, default=2500, help="of each run (default: %(default)s)")
     parser.add_argument("--one-hot", action="store_true", help="one input per state in place of the coordinates")
     args = parser.parse_args(arguments)
 

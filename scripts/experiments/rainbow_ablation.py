@@ -1,6 +1,6 @@
 """
 Rainbow against plain DQN, and each of its six components switched off in turn (Hessel et al. 2018, figures 1 and 3), on two
-small environments: environment steps until the last 20 training games score the target on average.
+small environments: environment steps until an evaluation without exploration reaches the target.
 
     python scripts/experiments/rainbow_ablation.py --seeds 5
 
@@ -9,32 +9,83 @@ Agents without noise explore with epsilon, from 1 to 0.02 over the first 5,000 e
 there counts with the most steps that it may take, so differences are understated.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 from common import add_jobs, bootstrap_interval, finish, make_parser, panels, run_all
+from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnRewardThreshold
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_dqn_ext import ComposableDQN, Rainbow
-from sb3_dqn_ext.callbacks import StopOnScoreCallback
+
+
+class Catch(gym.Env):
+    """
+    A ball falls from a random place in the top row, one of 10, of 5 columns; the paddle in the bottom row moves left, stays
+    or moves right. 1 for catching it, -1 for missing it, at the end (bsuite's catch, Osband et al. 2020, arXiv 1908.03568).
+    """
+
+    rows, columns = 10, 5
+
+    def __init__(self) -> None:
+        self.action_space = gym.spaces.Discrete(3)
+        self.observation_space = gym.spaces.Box(0, 1, (self.rows * self.columns,), np.float32)
+
+    def _observation(self) -> np.ndarray:
+        board = np.zeros((self.rows, self.columns), dtype=np.float32)
+        board[self.ball_row, self.ball_column] = board[-1, self.paddle] = 1
+        return board.reshape(-1)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """
+        :param seed: of the ball's columns
+        :param options: not used
+        :return: the board with a new ball
+        """
+        super().reset(seed=seed)
+        self.ball_row, self.ball_column, self.paddle = 0, int(self.np_random.integers(self.columns)), self.columns // 2
+        return self._observation(), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """
+        :param action: 0 left, 1 stay, 2 right
+        :return: board, reward, whether the ball is down, False, {}
+        """
+        self.paddle = min(max(self.paddle + int(action) - 1, 0), self.columns - 1)
+        self.ball_row += 1
+        down = self.ball_row == self.rows - 1
+        reward = (1.0 if self.paddle == self.ball_column else -1.0) if down else 0.0
+        return self._observation(), reward, down, False, {}
 
 
 class Task(NamedTuple):
     """
-    :param target: mean training score of 20 games that counts as learned
+    :param make_env: gives the environment
+    :param target: mean score of an evaluation that counts as learned
+    :param n_games: of an evaluation
+    :param eval_freq: environment steps between two
     :param max_steps: environment steps after which a run is given up
     :param v_min: smallest discounted return
     :param v_max: largest
     """
 
+    make_env: Callable[[], gym.Env]
     target: float
+    n_games: int
+    eval_freq: int
     max_steps: int
     v_min: float
     v_max: float
 
 
-TASKS = {"CartPole-v1": Task(400.0, 30_000, 0.0, 100.0), "Acrobot-v1": Task(-100.0, 30_000, -100.0, 0.0)}
+TASKS = {
+    "CartPole-v1": Task(lambda: gym.make("CartPole-v1"), 475.0, 10, 500, 15_000, 0.0, 100.0),
+    "Catch": Task(Catch, 0.9, 40, 250, 15_000, -1.0, 1.0),
+}
+EVALUATION_SEED = 10_000  # games that nobody trained on
 EPSILON: dict[str, Any] = {"exploration_initial_eps": 1.0, "exploration_final_eps": 0.02}
 # What differs from Rainbow: arguments, and those of the policy
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -58,11 +109,11 @@ def make_agent(variant: str, env_id: str, seed: int) -> ComposableDQN:
     """
     task = TASKS[env_id]
     shared: dict[str, Any] = {
-        "env": make_vec_env(env_id, 4, seed=seed),
-        "learning_rate": 5e-4,
+        "env": make_vec_env(task.make_env, 4, seed=seed),
+        "learning_rate": 1e-3,
         "buffer_size": 50_000,
         "learning_starts": 500,
-        "batch_size": 64,
+        "batch_size": 32,
         "train_freq": 1,
         "gradient_steps": 2,
         "target_update_interval": 500,
@@ -87,7 +138,12 @@ def steps_to_solve(variant: str, env_id: str, seed: int) -> tuple[str, str, int,
     """
     task = TASKS[env_id]
     model = make_agent(variant, env_id, seed)
-    model.learn(task.max_steps, callback=StopOnScoreCallback(task.target, n_games=20))
+    evaluation = make_vec_env(task.make_env, 10, seed=EVALUATION_SEED + seed)
+    stop = StopTrainingOnRewardThreshold(task.target)
+    callback = EvalCallback(
+        evaluation, stop, n_eval_episodes=task.n_games, eval_freq=task.eval_freq // model.n_envs, verbose=0, warn=False
+    )
+    model.learn(task.max_steps, callback=callback)
     return variant, env_id, seed, min(model.num_timesteps, task.max_steps)
 
 
@@ -154,7 +210,11 @@ def report(output: Path, steps: dict[str, dict[str, list[int]]]) -> int:
         axis.set_xlabel("environment steps; bar: 95% bootstrap interval of the mean")
         low, high = bootstrap_interval(differences(variants))
         print(f"{env_id:12} Rainbow - DQN: {differences(variants).mean():.0f} steps [{low:.0f}, {high:.0f}]")
-    figures = {"steps": steps, "intervals": intervals, "tasks": {env_id: TASKS[env_id]._asdict() for env_id in steps}}
+    figures = {
+        "steps": steps,
+        "intervals": intervals,
+        "tasks": {env_id: {**TASKS[env_id]._asdict(), "make_env": env_id} for env_id in steps},
+    }
     return finish(output, figures, figure, judge(steps))
 
 

@@ -59,12 +59,10 @@ def test_huber_and_absolute_error_literals() -> None:
 def test_project_literals() -> None:
     atoms = th.tensor([-1.0, 0.0, 1.0, 2.0])
     literals = [  # returns, their probabilities -> those of the atoms
-        ([0.0], [1.0], [0.0, 1.0, 0.0, 0.0]),  # falls on an atom
-        ([0.25], [1.0], [0.0, 0.75, 0.25, 0.0]),
-        ([-9.0], [1.0], [1.0, 0.0, 0.0, 0.0]),  # beyond the atoms
-        ([7.0], [1.0], [0.0, 0.0, 0.0, 1.0]),
-        ([2.0], [1.0], [0.0, 0.0, 0.0, 1.0]),
-        ([-0.5, 1.5], [0.4, 0.6], [0.2, 0.2, 0.3, 0.3]),
+        ([0.0] * 4, [0.4, 0.3, 0.2, 0.1], [0.0, 1.0, 0.0, 0.0]),  # falls on an atom
+        ([0.25, 0.25, 1.0, 2.0], [0.5, 0.3, 0.0, 0.2], [0.0, 0.6, 0.2, 0.2]),
+        ([-9.0, 7.0, 2.0, -1.0], [0.1, 0.2, 0.3, 0.4], [0.5, 0.0, 0.0, 0.5]),  # beyond the atoms, and on the outermost
+        ([-0.5, 1.5, 0.0, 0.0], [0.4, 0.6, 0.0, 0.0], [0.2, 0.2, 0.3, 0.3]),
     ]
     for returns, probabilities, expected in literals:
         projected = project(th.tensor([returns]), th.tensor([probabilities]), atoms)
