@@ -25,6 +25,20 @@ def _hint(arguments: dict[str, Any]) -> str:
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
+def _merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """
+    :param preset: a preset's ``policy_kwargs``
+    :param given: the user's, which win
+    :return: both, without what the preset says of a head or an optimizer that the user replaced
+    """
+    dropped: set[str] = set()
+    if given.get("head", preset.get("head")) != preset.get("head"):
+        dropped |= set(inspect.signature(HEADS[preset["head"]]).parameters) if "head" in preset else set()
+    if "optimizer_class" in given:
+        dropped.add("optimizer_kwargs")
+    return {name: value for name, value in preset.items() if name not in dropped} | given
+
+
 class Preset(ComposableDQN):
     """Base of the presets: defaults that differ from ComposableDQN's. An explicit argument wins."""
 
@@ -37,7 +51,7 @@ class Preset(ComposableDQN):
         except TypeError as error:
             raise TypeError(f"{type(self).__name__}: {error}{_hint(kwargs)}") from None
         del given["self"]
-        given["policy_kwargs"] = self.preset_policy_kwargs | (given.get("policy_kwargs") or {})
+        given["policy_kwargs"] = _merge(self.preset_policy_kwargs, given.get("policy_kwargs") or {})
         super().__init__(**(self.preset | given))
 
     def __init_subclass__(cls) -> None:
@@ -205,7 +219,9 @@ class BTR(Preset):
     Adam's epsilon 0.005 / 256. The parameters are those of :class:`ComposableDQN`; ``zoo_configs/btr.yml`` has what belongs to
     a game: 64 environments, one update per step of all of them, target network every 500 updates.
 
-    Deviations from the paper: the priority is the absolute error of the expected return, where the authors' code takes the
+    Deviations from the paper: importance weights with beta from 0.4 to 1, as elsewhere in this package (the paper names
+    none). The Munchausen bonus comes from the target network, as in the Munchausen paper; the authors' code asks the online
+    one. The priority is the absolute error of the expected return, where the authors' code takes the
     mean absolute error over all pairs of quantiles. The policy of the target has 8 fractions of its own. Epsilon stays at
     0.01 in place of 0 for the second half of the training. Only the first reward of a window gets the Munchausen bonus.
     ``MlpPolicy`` has no IMPALA torso.

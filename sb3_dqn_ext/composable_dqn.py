@@ -218,7 +218,7 @@ class ComposableDQN(DQN):
             self.max_grad_norm,
             Munchausen(self.munchausen_alpha, self.munchausen_tau, self.munchausen_clip) if self.munchausen else None,
             bf16=self.mixed_precision == "bf16",
-            execution=self.execution,
+            execution=self.execution if self.execution != "cuda_graph" or self.device.type == "cuda" else "eager",
         )
         head = self.q_net.head
         self._support_check = (
@@ -298,6 +298,8 @@ class ComposableDQN(DQN):
             self._find_frame_stack(self.replay_buffer)
             if reset_num_timesteps or self._last_obs is None:
                 self.replay_buffer.end_trajectory()  # the environment is about to be reset
+        if self._support_check is not None and (reset_num_timesteps or self._last_obs is None):
+            self._support_check.begin(self.n_envs)
         prepared = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         assert self._last_obs is not None
         check_finite("observation", self._last_obs, self.num_timesteps)
@@ -549,7 +551,8 @@ class ComposableDQN(DQN):
         """
         # How Adam runs is a matter of this optimizer, not of the one that the parameters come from.
         ways: list[dict[str, Any]] = [
-            {way: group[way] for way in ("fused", "foreach") if way in group} for group in self.policy.optimizer.param_groups
+            {way: group[way] for way in ("fused", "foreach", "capturable") if way in group}
+            for group in self.policy.optimizer.param_groups
         ]
         super().set_parameters(load_path_or_dict, exact_match, device)
         for group, way in zip(self.policy.optimizer.param_groups, ways, strict=True):

@@ -33,7 +33,7 @@ class OverestimationCallback(BaseCallback):
     the discounted return that the greedy policy then gets from there (van Hasselt et al. 2016, arXiv 1509.06461, section 5).
 
     Logs ``value/predicted``, ``value/realised`` and their difference ``value/overestimation``; ``history`` keeps them. Works
-    with every algorithm that has a ``q_net``, SB3's DQN too. States that a time limit follows so closely that their return is
+    with every algorithm of this package and SB3's DQN. States that a time limit follows so closely that their return is
     cut short (discount at the cut above 0.05) are left out. Munchausen's values contain its bonuses and so differ from
     the return by design.
 

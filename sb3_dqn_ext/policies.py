@@ -4,6 +4,7 @@ from typing import Any
 
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.dqn.policies import DQNPolicy
@@ -64,6 +65,8 @@ class QNetwork(SB3QNetwork):
         self.sigma0 = sigma0
         self.head_kwargs = head_kwargs or {}
         self.head = make_head(head, features_dim, self.head_kwargs)
+        self.is_box = isinstance(observation_space, spaces.Box)
+        self.scale = 255.0 if normalize_images and is_image_space(observation_space) else 1.0
         n_actions = int(action_space.n)
         self.q_net = make_streams(  # type: ignore[assignment]
             features_dim, n_actions, self.head.n_outputs, net_arch, activation_fn, dueling, sigma0
@@ -74,7 +77,11 @@ class QNetwork(SB3QNetwork):
         :param obs: Observation, [B, ...]
         :return: float32 [B, F], what the torso makes of it
         """
-        return self.extract_features(obs, self.features_extractor)  # type: ignore[arg-type]
+        if not self.is_box:
+            return self.extract_features(obs, self.features_extractor)  # type: ignore[arg-type]
+        # As SB3 does, which asks in every pass anew whether these are images: that cannot be compiled.
+        assert isinstance(obs, th.Tensor)
+        return self.features_extractor(obs.float() / self.scale if self.scale != 1.0 else obs.float())
 
     def forward(self, obs: PyTorchObs, draw: Draw = Draw.NONE) -> th.Tensor:
         """

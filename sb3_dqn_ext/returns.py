@@ -73,10 +73,18 @@ class SupportCheck:
     """
 
     def __init__(self, v_min: float, v_max: float, n_envs: int, gamma: float) -> None:
-        self.v_min, self.v_max = v_min, v_max
+        self.v_min, self.v_max, self.gamma = v_min, v_max, gamma
+        self.begin(n_envs)
         self.lowest, self.highest = np.inf, -np.inf
         self.warned = False
-        self.episodes = EpisodeReturns(n_envs, gamma)
+
+    def begin(self, n_envs: int) -> None:
+        """
+        New episodes begin, because the environments were reset.
+
+        :param n_envs: E
+        """
+        self.episodes = EpisodeReturns(n_envs, self.gamma)
 
     def add(self, rewards: np.ndarray, dones: np.ndarray, infos: list[dict]) -> None:
         """

@@ -55,7 +55,11 @@ def check_arguments(model: "ComposableDQN") -> None:
             "is no next action that the online network could select. Leave one of them out."
         )
     if model.execution == "cuda_graph" and model.device.type != "cuda":
-        raise ValueError(f"execution='cuda_graph' is not possible on device '{model.device}': use 'eager' or 'compile'.")
+        # No error, or a model trained on a GPU could not be loaded elsewhere
+        warnings.warn(
+            f"execution='cuda_graph' needs an NVIDIA GPU, and the device is '{model.device}': updates run eagerly.",
+            stacklevel=2,
+        )
     if not model._has_frame_replay():
         buffer = "DictReplayBuffer" if model.replay_buffer_class is None else model.replay_buffer_class.__name__
         if model.prioritized_replay:

@@ -130,6 +130,13 @@ def test_an_explicit_argument_wins_over_the_preset() -> None:
     assert model.q_net.head.v_max == 100.0
 
 
+def test_another_head_takes_the_presets_head_arguments_away() -> None:
+    for head in ("scalar", "quantile"):
+        model = BTR("MlpPolicy", "CartPole-v1", policy_kwargs={"head": head, "optimizer_class": th.optim.SGD}, device="cpu")
+        assert model.policy.head == head and model.policy.dueling and model.policy.noisy
+    assert BTR("MlpPolicy", "CartPole-v1", device="cpu").q_net.head.n_acting_fractions == 8
+
+
 def test_munchausen_iqn_is_a_flag_away() -> None:
     model = MunchausenDQN("MlpPolicy", "CartPole-v1", policy_kwargs={"head": "implicit_quantile"}, device="cpu")
     assert model.munchausen and model.policy.head == "implicit_quantile"
@@ -171,6 +178,22 @@ def test_returns_far_outside_the_support_warn_once() -> None:
         model.learn(100)
     (warning,) = [w for w in caught if "Discounted returns" in str(w.message)]
     assert "Discounted returns from 1 to " in str(warning.message) and "v_min=-1 and v_max=1" in str(warning.message)
+
+
+def test_episodes_cut_off_by_a_reset_are_not_joined() -> None:
+    class Thirty(Signpost):
+        n_signs = 30
+
+        def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+            observation, _, *rest = super().step(action)
+            return observation, 1.0, *rest
+
+    env = make_vec_env(lambda: Thirty(False), 1)
+    model = C51("MlpPolicy", env, gamma=1.0, seed=0, device="cpu", policy_kwargs={"v_min": 0.0, "v_max": 31.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for steps in (25, 25, 31):
+            model.learn(steps)
 
 
 def test_discounted_returns_against_a_slow_loop() -> None:

@@ -1,5 +1,6 @@
 """How an update is run: eagerly, with its loss compiled, or replayed as a captured CUDA graph. The results are the same."""
 
+import warnings
 from collections.abc import Callable
 
 import torch as th
@@ -69,44 +70,59 @@ class CudaGraphUpdate(Update):
 
     def __init__(self, loss: Loss, descend: Descend, optimizer: th.optim.Optimizer) -> None:
         super().__init__(loss, descend, optimizer)
-        self.learning_rate = th.tensor(float(optimizer.param_groups[0]["lr"]), device="cuda")
-        self.n_updates = 0
+        self.device = optimizer.param_groups[0]["params"][0].device
+        self.learning_rate = th.tensor(float(optimizer.param_groups[0]["lr"]), device=self.device)
+        self.n_warm_ups = 0
         self.batch: Batch | None = None
         self.graph = th.cuda.CUDAGraph()
+        self.figures: Figures | None = None
         for group in optimizer.param_groups:
             group["capturable"] = True
-            for state in (optimizer.state[parameter] for parameter in group["params"] if parameter in optimizer.state):
-                state["step"] = state["step"].to("cuda")
             group["lr"] = self.learning_rate
+            for state in (optimizer.state[parameter] for parameter in group["params"] if parameter in optimizer.state):
+                state["step"] = state["step"].to(self.device)
 
     def __call__(self, batch: Batch) -> Figures:
         """
         :param batch: B transitions, of the same shapes every time
         :return: the loss and what else it gives, detached
         """
-        if self.batch is None:
-            self.batch = tree_map(th.clone, batch)
-        else:
-            tree_map(lambda fixed, new: fixed.copy_(new), self.batch, batch)
-        self.n_updates += 1
-        if self.n_updates <= WARM_UPS:
-            stream = th.cuda.Stream()
-            stream.wait_stream(th.cuda.current_stream())
-            with th.cuda.stream(stream):
-                figures = super().__call__(self.batch)
-            th.cuda.current_stream().wait_stream(stream)
-            return figures
-        if self.n_updates == WARM_UPS + 1:
-            with th.cuda.graph(self.graph):  # records, does not run
-                self.figures = super().__call__(self.batch)
-        self.graph.replay()
-        return tuple(figure.clone() for figure in self.figures)
+        with th.cuda.device(self.device):  # streams and graphs belong to the current device
+            if self.batch is None:
+                self.batch = tree_map(th.clone, batch)
+            else:
+                tree_map(_refill, self.batch, batch)
+            if self.n_warm_ups < WARM_UPS:
+                self.n_warm_ups += 1
+                return self._warm_up(self.batch)
+            if self.figures is None:
+                # The graph writes to this memory, so it must outlive whatever replaces the optimizer's state.
+                self.state = [tensor for state in self.optimizer.state.values() for tensor in state.values()]
+                with th.cuda.graph(self.graph):  # records, does not run
+                    self.figures = super().__call__(self.batch)
+            self.graph.replay()
+            return tuple(figure.clone() for figure in self.figures)
+
+    def _warm_up(self, batch: Batch) -> Figures:
+        stream = th.cuda.Stream()
+        stream.wait_stream(th.cuda.current_stream())
+        with th.cuda.stream(stream), warnings.catch_warnings():
+            # torch wonders at a capturable optimizer that is not captured: it will be
+            warnings.filterwarnings("ignore", message=".*capturable.*")
+            figures = super().__call__(batch)
+        th.cuda.current_stream().wait_stream(stream)
+        return figures
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """
         :param learning_rate: of the updates to come
         """
         self.learning_rate.fill_(learning_rate)
+
+
+def _refill(fixed: th.Tensor, new: th.Tensor) -> None:
+    assert fixed.shape == new.shape, "a captured graph runs on batches of one shape"
+    fixed.copy_(new)
 
 
 EXECUTIONS: dict[str, type[Update]] = {

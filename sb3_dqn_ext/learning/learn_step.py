@@ -1,6 +1,6 @@
 """One gradient step: forward, backward, clip, optimise."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch as th
 
@@ -91,6 +91,14 @@ class LearnStep:
     def reset(self) -> None:
         """Compile or capture anew, because the optimizer's state was replaced."""
         self.update = EXECUTIONS[self.execution](self.loss, self.descend, self.optimizer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is compiled or captured refers to these networks, a copy has its own.
+        return {name: value for name, value in vars(self).items() if name != "update"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.reset()
 
     def __call__(self, batch: Batch) -> TDOutput:
         """

@@ -8,7 +8,10 @@ from sb3_dqn_ext.networks.noisy import Draw, NoisyLinear
 
 
 class Stream(nn.Sequential):
-    """Layers one after another, some of which may be noisy."""
+    """
+    Layers one after another, some of which may be noisy. The last one always runs in float32: values of a hundred rounded
+    to bfloat16 are whole halves apart, and the differences between actions would be lost.
+    """
 
     def forward(self, x: th.Tensor, draw: Draw = Draw.NONE) -> th.Tensor:
         """
@@ -16,9 +19,12 @@ class Stream(nn.Sequential):
         :param draw: the noise of noisy layers
         :return: float32 [B, ..., outputs]
         """
-        for layer in self:
+        *hidden, last = self
+        for layer in hidden:
             x = layer(x, draw) if isinstance(layer, NoisyLinear) else layer(x)
-        return x
+        with th.autocast(x.device.type, enabled=False):
+            x = x.float()
+            return last(x, draw) if isinstance(last, NoisyLinear) else last(x)
 
 
 class DuelingStreams(nn.Module):

@@ -28,7 +28,7 @@ from math import comb
 from typing import NamedTuple
 
 import numpy as np
-from common import finish, make_parser, panels
+from experiment import finish, make_parser, panels
 from gymnasium import spaces
 from matplotlib.figure import Figure
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch as th
-from common import finish, make_parser
+from experiment import finish, make_parser
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

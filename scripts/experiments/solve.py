@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import add_jobs, finish, make_parser, panels, run_all
+from experiment import add_jobs, finish, make_parser, panels, run_all
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from zoo import ALGORITHMS, make_model
+from zoo import ALGORITHMS, make_model, read_config
 
 SOLVED = {"CartPole-v1": 475.0, "LunarLander-v3": 200.0}
 EVALUATION_SEED, FINAL_SEED = 10_000, 20_000
@@ -40,8 +40,9 @@ def run(algo: str, env_id: str, seed: int, n_games: int) -> dict[str, Any]:
         callback = EvalCallback(
             evaluation,
             n_eval_episodes=10,
-            eval_freq=max(steps // 20 // model.n_envs, 1),
+            eval_freq=max(steps // 12 // model.n_envs, 1),
             best_model_save_path=folder,
+            log_path=folder,
             verbose=0,
         )
         model.learn(steps, callback=callback)
@@ -61,6 +62,7 @@ def run(algo: str, env_id: str, seed: int, n_games: int) -> dict[str, Any]:
         "last_mean": round(float(last), 2),
         "evaluation_steps": [int(step) for step in callback.evaluations_timesteps],
         "evaluation_means": [round(float(np.mean(results)), 2) for results in callback.evaluations_results],
+        "config": read_config(algo, env_id),
         "solved": bool(mean >= SOLVED[env_id]),
     }
 
@@ -79,9 +81,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--games", type=int, default=100, help="to judge a run by (default: %(default)s)")
     add_jobs(parser)
     options = parser.parse_args(argv)
-    # What other calls measured stays, so that a table of many hours can be made piece by piece.
+    # What other calls measured with the same blocks stays, so that a table of many hours can be made piece by piece.
     path = options.output.with_suffix(".json")
     rows = json.loads(path.read_text())["runs"] if path.exists() else []
+    rows = [row for row in rows if row["config"] == read_config(row["algo"], row["env"])]
     tasks = [(algo, env_id, seed, options.games) for env_id in options.env for algo in options.algos for seed in options.seeds]
     for row in run_all(run, tasks, options.jobs):
         print(

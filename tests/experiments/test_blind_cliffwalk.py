@@ -2,29 +2,12 @@
 
 import itertools
 import json
-import sys
 from collections import Counter
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
+import blind_cliffwalk as cliffwalk
 import numpy as np
 import pytest
-
-EXPERIMENTS = Path(__file__).parents[2] / "scripts" / "experiments"
-
-
-def load(name: str) -> ModuleType:
-    spec = spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-with pytest.MonkeyPatch.context() as patch:  # the tutorials have another module of this name
-    patch.setitem(sys.modules, "common", load("common"))
-    cliffwalk = load("blind_cliffwalk")
 
 
 def walk(state: int, action: int, n_states: int) -> tuple[float, int | None]:

@@ -3,29 +3,12 @@
 import json
 import math
 import random
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
+import corridor
 import numpy as np
 import pytest
 import torch as th
-
-EXPERIMENTS = Path(__file__).parents[2] / "scripts" / "experiments"
-
-
-def load(name: str) -> ModuleType:
-    spec = spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-with pytest.MonkeyPatch.context() as patch:  # the tutorials have another module of this name
-    patch.setitem(sys.modules, "common", load("common"))
-    corridor = load("corridor")
 
 # Top to bottom: the end with reward 1, the corridors, the end with reward 0.1
 MAP = (

@@ -2,28 +2,11 @@
 
 import json
 import math
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
+import overestimation
 import pytest
-
-EXPERIMENTS = Path(__file__).parents[2] / "scripts" / "experiments"
-
-
-def load(name: str) -> ModuleType:
-    spec = spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-with pytest.MonkeyPatch.context() as patch:  # the tutorials have another module of this name
-    patch.setitem(sys.modules, "common", load("common"))
-    overestimation = load("overestimation")
 
 
 def samples(action: int) -> np.ndarray:

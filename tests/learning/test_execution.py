@@ -1,6 +1,8 @@
 """Eager, compiled and captured updates give the same results to rounding."""
 
+import copy
 import shutil
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -56,20 +58,40 @@ def test_compiled_updates_equal_eager_ones(cls: type[ComposableDQN]) -> None:
     assert_same(updates(cls, "eager", device="cpu"), compiled)
 
 
+@pytest.mark.parametrize("policy", ["MlpPolicy", "CnnPolicy"])
 @pytest.mark.parametrize("name", PRESETS)
-def test_no_update_of_a_preset_breaks_the_graph(name: str) -> None:
+def test_no_update_of_a_preset_breaks_the_graph(name: str, policy: str) -> None:
     """No ``.item()``, no branch on a value: dynamo can trace each preset's loss as one graph."""
     th.compiler.reset()
-    model = getattr(sb3_dqn_ext, name)("MlpPolicy", "CartPole-v1", seed=0, buffer_size=200, learning_starts=1000, device="cpu")
-    model.learn(40)
+    env = gym.make("CartPole-v1") if policy == "MlpPolicy" else FakeImageEnv(36, 36, n_channels=1, discrete=True)
+    model = getattr(sb3_dqn_ext, name)(policy, env, seed=0, batch_size=8, learning_starts=1000, device="cpu")
+    model.learn(20)
     batch, _ = model.replay_buffer.sample_batch(8)
     explanation = th._dynamo.explain(model.learn_step.loss)(batch)
     assert explanation.graph_break_count == 0, explanation.break_reasons
 
 
-def test_cuda_graph_needs_a_gpu_and_a_capturable_optimizer() -> None:
-    with pytest.raises(ValueError, match="execution='cuda_graph' is not possible on device 'cpu'"):
-        ComposableDQN("MlpPolicy", "CartPole-v1", execution="cuda_graph", device="cpu")
+def test_a_model_for_a_gpu_says_that_it_runs_eagerly_elsewhere(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="execution='cuda_graph' needs an NVIDIA GPU, and the device is 'cpu'"):
+        model = ComposableDQN("MlpPolicy", "CartPole-v1", execution="cuda_graph", learning_starts=10, device="cpu")
+    model.learn(20)
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="updates run eagerly"):
+        loaded = ComposableDQN.load(tmp_path / "model", env=model.env, device="cpu")
+    assert loaded.execution == "cuda_graph"  # back on a GPU it is used again
+    loaded.learn(20)
+
+
+@pytest.mark.parametrize("execution", ["eager", "compile"])
+def test_a_deep_copy_learns_by_itself(execution: str) -> None:
+    model = ComposableDQN("MlpPolicy", "CartPole-v1", seed=0, learning_starts=1000, execution=execution, device="cpu")
+    model.learn(40)
+    copied = copy.deepcopy(model)
+    before = [[value.clone() for value in m.q_net.parameters()] for m in (model, copied)]
+    with th.compiler.set_stance("force_eager"):  # whose networks are trained is what matters here
+        copied.train(2, batch_size=8)
+    assert all(th.equal(a, b) for a, b in zip(before[0], model.q_net.parameters(), strict=True))
+    assert not any(th.equal(a, b) for a, b in zip(before[1], copied.q_net.parameters(), strict=True))
 
 
 @needs_gpu

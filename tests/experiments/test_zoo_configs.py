@@ -1,15 +1,11 @@
 """The YAML files: every algorithm has its blocks, and each makes a model."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from stable_baselines3.common.envs import FakeImageEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "experiments"))
 from zoo import ALGORITHMS, FOLDER, make_model, read_config
 
 FILES = {path.stem: path for path in FOLDER.glob("*.yml")}
