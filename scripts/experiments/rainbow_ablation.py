@@ -4,7 +4,8 @@ small environments: environment steps until three evaluations in a row, without 
 
     python scripts/experiments/rainbow_ablation.py --seeds 5
 
-All agents share the settings below (learning rate, network, batch, updates per step); nothing was tuned for one of them.
+All agents share the settings below (learning rate, network, batch, updates per step). Of the learning rates 5e-4, 1e-3 and
+3e-3 the last did best in trial runs, for Rainbow and DQN alike.
 Agents without noise explore with epsilon, from 1 to 0.02 over the first 3,000 environment steps. A run that does not get
 there counts with the most steps that it may take, so differences are understated.
 """
@@ -111,7 +112,7 @@ def make_agent(variant: str, env_id: str, seed: int) -> ComposableDQN:
     task = TASKS[env_id]
     shared: dict[str, Any] = {
         "env": make_vec_env(task.make_env, 4, seed=seed),
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-3,
         "buffer_size": 50_000,
         "learning_starts": 500,
         "batch_size": 32,

@@ -6,6 +6,7 @@ from pathlib import Path
 import deep_sea
 import experiment
 import numpy as np
+import predicted_return
 import pytest
 import rainbow_ablation
 import solve
@@ -83,6 +84,20 @@ def test_small_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = json.loads((tmp_path / "rainbow.json").read_text())["steps"]["Catch"]
     assert steps.keys() == {*rainbow_ablation.VARIANTS, "DQN"}
     assert all(0 < n < 900 for (n,) in steps.values())  # a target that everyone reaches ends the run
+
+
+def test_overestimation_is_judged_on_the_second_half() -> None:
+    curves = [
+        [(1, 9.0, 0.0), (2, 9.0, 0.0), (3, 3.0, 1.0), (4, 5.0, 1.0)],
+        [(1, 0.0, 0.0), (2, 0.0, 0.0), (3, 1.0, 2.0), (4, 1.0, 2.0)],
+    ]
+    assert predicted_return.overestimation(curves).tolist() == [3.0, -1.0]
+
+
+def test_predicted_returns_of_a_small_run(tmp_path: Path) -> None:
+    predicted_return.main(["--steps", "800", "--seeds", "1", "--jobs", "1", "--output", str(tmp_path / "returns")])
+    result = json.loads((tmp_path / "returns.json").read_text())
+    assert all(len(curves[0]) == 8 for curves in result["curves"].values())
 
 
 def test_solve_adds_to_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
