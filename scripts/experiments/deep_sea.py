@@ -10,7 +10,8 @@ All mean weights begin at zero, because random ones are as good as optimism: wit
 rows with 6 of 9 seeds in 600 episodes. Even with zeros it finds it with most seeds when it may explore for 500 episodes: the
 question is who does within 200. The noise begins at four times the paper's 0.5; with two hidden layers of 64 noisy units and
 sizes from 0.5 to 5 the treasure was not found in 800 to 1,500 episodes (one seed each), nor with 14 to 24 rows in 400 to 800
-by either agent. A seed succeeds when the greedy policy collects the reward in the end.
+by either agent. A seed succeeds when an evaluation of the greedy policy collects the reward. The number of episodes and the
+claims were settled with seeds 0 to 19; the figures are of other seeds.
 """
 
 import math
@@ -28,6 +29,7 @@ from sb3_dqn_ext import ComposableDQN, NoisyDQN
 
 AGENTS = ("epsilon-greedy", "noisy")
 SIGMA0 = 2.0
+FIRST_SEED = 20
 
 
 class DeepSea(gym.Env):
@@ -144,11 +146,11 @@ def judge(returns: dict[str, list[list[float]]]) -> dict[str, bool]:
     :param returns: agent -> seed -> returns of the greedy policy
     :return: what is claimed, and whether it holds
     """
-    successes = {agent: int(sum(curve[-1] > 0.5 for curve in curves)) for agent, curves in returns.items()}
+    successes = {agent: int(sum(max(curve) > 0.5 for curve in curves)) for agent, curves in returns.items()}
     n_seeds = len(returns["noisy"])
     return {
         "noise: most seeds find the treasure": successes["noisy"] > n_seeds / 2,
-        "epsilon-greedy: fewer than a quarter do": successes["epsilon-greedy"] < n_seeds / 4,
+        "epsilon-greedy: fewer than half do": successes["epsilon-greedy"] < n_seeds / 2,
         "the difference is no chance (Fisher's exact test, 5%)": p_value(
             successes["noisy"], successes["epsilon-greedy"], n_seeds
         )
@@ -184,19 +186,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=20, help="runs of each agent (default: %(default)s)")
     options = parser.parse_args(argv)
     returns: dict[str, list[list[float]]] = {agent: [[]] * options.seeds for agent in AGENTS}
-    tasks = [(agent, options.size, seed, options.episodes) for seed in range(options.seeds) for agent in AGENTS]
+    tasks = [(agent, options.size, FIRST_SEED + index, options.episodes) for index in range(options.seeds) for agent in AGENTS]
     for agent, seed, curve in run_all(run, tasks, options.jobs):
-        returns[agent][seed] = curve
-        print(f"{agent:15} seed {seed}: greedy return {curve[-1]:.2f}", flush=True)
+        returns[agent][seed - FIRST_SEED] = curve
+        print(f"{agent:15} seed {seed}: best greedy return {max(curve):.2f}, last {curve[-1]:.2f}", flush=True)
     figure, (axis,) = panels(
         [f"Deep sea, {options.size} rows: random play succeeds once in {2**options.size} episodes"], width=7
     )
     for agent, color in zip(AGENTS, ("#6E6E6E", "#D55E00"), strict=True):
-        found = np.mean(np.array(returns[agent]) > 0.5, axis=0)
+        found = np.mean(np.maximum.accumulate(returns[agent], axis=1) > 0.5, axis=0)
         axis.plot(20 * np.arange(1, len(found) + 1), found, color=color, lw=2, label=agent)
-        print(f"{agent:15} {found[-1]:.0%} of {options.seeds} seeds end with the treasure")
+        print(f"{agent:15} {found[-1]:.0%} of {options.seeds} seeds find the treasure")
     axis.set_xlabel("episodes")
-    axis.set_ylabel("share of seeds whose greedy policy finds it")
+    axis.set_ylabel("share of seeds whose greedy policy has found it")
     axis.set_ylim(-0.03, 1.03)
     axis.legend()
     return finish(options.output, {"size": options.size, "greedy_returns": returns}, figure, judge(returns))

@@ -1,9 +1,9 @@
 """
 Trains from the blocks of zoo_configs/ and counts how many runs solve their environment.
 
-Every run is judged as RL Zoo's are: the model that scored best in the evaluations between is kept, and plays 100 games
-that neither training nor choice has seen, without exploration. Solved means a mean of 475 in CartPole-v1 and of 200 in
-LunarLander-v3.
+A run ends early when an evaluation of 20 games, without exploration, reaches the target. As in RL Zoo, the model that scored
+best in the evaluations is kept; it then plays 100 games that neither training nor choice has seen. Solved means a mean of 475
+in CartPole-v1 and of 200 in LunarLander-v3.
 
     python scripts/experiments/solve.py --env LunarLander-v3 --algos rainbow iqn --seeds 0 1
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from experiment import add_jobs, finish, make_parser, panels, run_all
-from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnRewardThreshold
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from zoo import ALGORITHMS, make_model, read_config
@@ -39,7 +39,8 @@ def run(algo: str, env_id: str, seed: int, n_games: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         callback = EvalCallback(
             evaluation,
-            n_eval_episodes=10,
+            callback_on_new_best=StopTrainingOnRewardThreshold(SOLVED[env_id]),
+            n_eval_episodes=20,
             eval_freq=max(steps // 12 // model.n_envs, 1),
             best_model_save_path=folder,
             log_path=folder,
@@ -55,7 +56,7 @@ def run(algo: str, env_id: str, seed: int, n_games: int) -> dict[str, Any]:
         "algo": algo,
         "env": env_id,
         "seed": seed,
-        "steps": steps,
+        "steps": model.num_timesteps,
         "seconds": round(seconds, 1),
         "best_mean": round(float(mean), 2),
         "best_std": round(float(std), 2),
@@ -117,13 +118,19 @@ def write(output: Path, rows: list[dict[str, Any]]) -> int:
     for axis, env_id in zip(axes, environments, strict=True):
         for index, algo in enumerate(ALGORITHMS):
             curves = [row for row in rows if (row["env"], row["algo"]) == (env_id, algo)]
-            if curves:
-                x = curves[0]["evaluation_steps"]
-                mean = np.mean([row["evaluation_means"] for row in curves], axis=0)
-                axis.plot(x, mean, lw=1.6, label=algo, color=f"C{index % 10}", ls="-" if index < 10 else "--")
+            for number, row in enumerate(curves):
+                axis.plot(
+                    row["evaluation_steps"],
+                    row["evaluation_means"],
+                    marker=".",
+                    lw=1.4,
+                    label=algo if number == 0 else None,
+                    color=f"C{index % 10}",
+                    ls="-" if index < 10 else "--",
+                )
         axis.axhline(SOLVED[env_id], color="#6E6E6E", lw=1, ls=":", label="solved")
         axis.set_xlabel("environment steps")
-        axis.set_ylabel("mean score of 10 games")
+        axis.set_ylabel("mean score of 20 games")
         axis.legend(ncol=2)
     pairs = dict.fromkeys((row["env"], row["algo"]) for row in rows)
     claims = {
