@@ -52,7 +52,11 @@ class Preset(ComposableDQN):
             raise TypeError(f"{type(self).__name__}: {error}{_hint(kwargs)}") from None
         del given["self"]
         given["policy_kwargs"] = _merge(self.preset_policy_kwargs, given.get("policy_kwargs") or {})
-        super().__init__(**(self.preset | given))
+        preset = self.preset
+        if self.preset_policy_kwargs.get("noisy") and not given["policy_kwargs"]["noisy"]:
+            # Without the noise nothing would explore: epsilon is ComposableDQN's again.
+            preset = {name: value for name, value in preset.items() if not name.startswith("exploration_")}
+        super().__init__(**(preset | given))
 
     def __init_subclass__(cls) -> None:
         cls.log_name = cls.__name__

@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+import gymnasium as gym
 import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from stable_baselines3.dqn.policies import DQNPolicy
 
 from sb3_dqn_ext.returns import EpisodeReturns
@@ -42,11 +43,11 @@ class OverestimationCallback(BaseCallback):
     :param n_eval_episodes: episodes in each
     """
 
-    def __init__(self, eval_env: VecEnv, eval_freq: int = 10_000, n_eval_episodes: int = 5) -> None:
+    def __init__(self, eval_env: VecEnv | gym.Env, eval_freq: int = 10_000, n_eval_episodes: int = 5) -> None:
         super().__init__()
         if eval_freq < 1 or n_eval_episodes < 1:
             raise ValueError(f"eval_freq={eval_freq} and n_eval_episodes={n_eval_episodes} must be 1 or more.")
-        self.eval_env = eval_env
+        self.eval_env = eval_env if isinstance(eval_env, VecEnv) else DummyVecEnv([lambda: eval_env])
         self.eval_freq = eval_freq
         self.n_eval_episodes = n_eval_episodes
         self.history: list[ValueRecord] = []

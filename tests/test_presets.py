@@ -130,6 +130,14 @@ def test_an_explicit_argument_wins_over_the_preset() -> None:
     assert model.q_net.head.v_max == 100.0
 
 
+def test_without_its_noise_a_preset_explores_by_epsilon() -> None:
+    noiseless = {"policy_kwargs": {"noisy": False}}
+    for cls in (NoisyDQN, Rainbow):
+        assert cls("MlpPolicy", "CartPole-v1", device="cpu").exploration_initial_eps == 0.0
+        model = cls("MlpPolicy", "CartPole-v1", device="cpu", **noiseless)
+        assert (model.exploration_initial_eps, model.exploration_final_eps) == (1.0, 0.05)
+
+
 def test_another_head_takes_the_presets_head_arguments_away() -> None:
     for head in ("scalar", "quantile"):
         model = BTR("MlpPolicy", "CartPole-v1", policy_kwargs={"head": head, "optimizer_class": th.optim.SGD}, device="cpu")

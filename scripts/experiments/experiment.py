@@ -54,6 +54,7 @@ def finish(output: Path, figures: dict[str, Any], plot: Figure, claims: Mapping[
     write_evidence(output.with_suffix(".json"), figures | {"claims": dict(claims)})
     with atomic_path(output.with_suffix(".png")) as draft, rc_context(STYLE):
         plot.savefig(draft, format="png", dpi=110)
+    print(f"Drawn in {output.with_suffix('.png')}")
     return 0 if all(claims.values()) else 1
 
 
