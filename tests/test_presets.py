@@ -202,6 +202,7 @@ def test_episodes_cut_off_by_a_reset_are_not_joined() -> None:
         warnings.simplefilter("error")
         for steps in (25, 25, 31):
             model.learn(steps)
+    assert model._support_check is not None and model._support_check.highest == 30.0
 
 
 def test_discounted_returns_against_a_slow_loop() -> None:
