@@ -32,8 +32,8 @@ def _merge(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     :return: both, without what the preset says of a head or an optimizer that the user replaced
     """
     dropped: set[str] = set()
-    if given.get("head", preset.get("head")) != preset.get("head"):
-        dropped |= set(inspect.signature(HEADS[preset["head"]]).parameters) if "head" in preset else set()
+    if "head" in preset and given.get("head", preset["head"]) != preset["head"]:
+        dropped |= set(inspect.signature(HEADS[preset["head"]]).parameters)
     if "optimizer_class" in given:
         dropped.add("optimizer_kwargs")
     return {name: value for name, value in preset.items() if name not in dropped} | given
@@ -225,8 +225,8 @@ class BTR(Preset):
 
     Deviations from the paper: importance weights with beta from 0.4 to 1, as elsewhere in this package (the paper names
     none). The Munchausen bonus comes from the target network, as in the Munchausen paper; the authors' code asks the online
-    one. The priority is the absolute error of the expected return, where the authors' code takes the
-    mean absolute error over all pairs of quantiles. The policy of the target has 8 fractions of its own. Epsilon stays at
+    one. The priority is the absolute error of the expected return, where the authors' code takes the mean absolute error over
+    all pairs of quantiles. The policy of the target has 8 fractions of its own. Epsilon stays at
     0.01 in place of 0 for the second half of the training. Only the first reward of a window gets the Munchausen bonus.
     ``MlpPolicy`` has no IMPALA torso.
     """

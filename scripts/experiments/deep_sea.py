@@ -26,6 +26,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_dqn_ext import ComposableDQN, NoisyDQN
+from sb3_dqn_ext.report.curves import GREY, ORANGE
 
 AGENTS = ("epsilon-greedy", "noisy")
 SIGMA0 = 2.0
@@ -193,7 +194,7 @@ def main(argv: list[str] | None = None) -> int:
     figure, (axis,) = panels(
         [f"Deep sea, {options.size} rows: random play succeeds once in {2**options.size} episodes"], width=7
     )
-    for agent, color in zip(AGENTS, ("#6E6E6E", "#D55E00"), strict=True):
+    for agent, color in zip(AGENTS, (GREY, ORANGE), strict=True):
         found = np.mean(np.maximum.accumulate(returns[agent], axis=1) > 0.5, axis=0)
         axis.plot(20 * np.arange(1, len(found) + 1), found, color=color, lw=2, label=agent)
         print(f"{agent:15} {found[-1]:.0%} of {options.seeds} seeds find the treasure")

@@ -24,6 +24,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_dqn_ext import ComposableDQN, Rainbow
+from sb3_dqn_ext.report.curves import BLUE, GREY, ORANGE
 
 
 class Catch(gym.Env):
@@ -217,7 +218,7 @@ def report(output: Path, steps: dict[str, dict[str, list[int]]]) -> int:
         intervals[env_id] = {name: bootstrap_interval(np.array(values)) for name, values in variants.items()}
         for row, (name, values) in enumerate(reversed(variants.items())):
             low, high = intervals[env_id][name]
-            color = {"Rainbow": "#D55E00", PLAIN: "#6E6E6E"}.get(name, "#0072B2")
+            color = {"Rainbow": ORANGE, PLAIN: GREY}.get(name, BLUE)
             axis.plot([low, high], [row, row], color=color, lw=5, alpha=0.35, solid_capstyle="butt")
             axis.plot(values, [row] * len(values), "o", color=color, ms=4, alpha=0.7)
             axis.plot([np.mean(values)], [row], "|", color=color, ms=16, mew=2.5)

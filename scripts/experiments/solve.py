@@ -21,6 +21,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from zoo import ALGORITHMS, make_model, read_config
 
+from sb3_dqn_ext.report.curves import GREY
+
 SOLVED = {"CartPole-v1": 475.0, "LunarLander-v3": 200.0}
 EVALUATION_SEED, FINAL_SEED = 10_000, 20_000
 
@@ -128,7 +130,7 @@ def write(output: Path, rows: list[dict[str, Any]]) -> int:
                     color=f"C{index % 10}",
                     ls="-" if index < 10 else "--",
                 )
-        axis.axhline(SOLVED[env_id], color="#6E6E6E", lw=1, ls=":", label="solved")
+        axis.axhline(SOLVED[env_id], color=GREY, lw=1, ls=":", label="solved")
         axis.set_xlabel("environment steps")
         axis.set_ylabel("mean score of 20 games")
         axis.legend(ncol=2)
